@@ -1,0 +1,23 @@
+"""What a code generator hands to the module assembler: one C++ function per kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..program import Size
+
+
+@dataclass(frozen=True)
+class KernelCode:
+    """One generated kernel.
+
+    ``source`` is complete C++ at namespace scope, ending in ``static void NAME(POINTERS, SYMBOLS, char* scratch)``:
+    one pointer per name in ``tensors`` (``const`` when only read), one ``int64_t`` per name in ``symbols``, and the
+    scratch pointer (64-byte aligned) only when ``scratch`` (bytes, of all threads together) is not 0.
+    """
+
+    name: str
+    source: str
+    tensors: tuple[str, ...]
+    symbols: tuple[str, ...]
+    scratch: Size = 0

@@ -1,0 +1,75 @@
+"""Every fault a user can meet, one class each: the message is one sentence that says what was wrong and what would be right."""
+
+from __future__ import annotations
+
+
+class KernelwrightError(Exception):
+    """Base of every error that is the user's to see. ``str(error)`` is one sentence."""
+
+
+class TaskError(KernelwrightError):
+    """The task cannot be read or its reference cannot be used."""
+
+
+class SourceNotFound(TaskError):
+    """The SOURCE argument names no readable file, module or attribute."""
+
+
+class SourceInvalid(TaskError):
+    """The SOURCE exists but is not a task: a syntax error, no ``Model``, no ``get_inputs``."""
+
+
+class InputsInvalid(TaskError):
+    """The example inputs do not fit the reference."""
+
+
+class ReferenceFailed(TaskError):
+    """The reference raises, returns nothing comparable, or returns NaN for ordinary inputs."""
+
+
+class ReferenceNondeterministic(TaskError):
+    """Two runs of the reference on the same inputs disagree."""
+
+
+class ReferenceTooLarge(TaskError):
+    """The reference needs more memory than the machine has."""
+
+
+class ReferenceTooSlow(TaskError):
+    """The reference ran into the time limit."""
+
+
+class TargetUnknown(KernelwrightError):
+    """The target's name is not one of those that exist."""
+
+
+class CompilerMissing(KernelwrightError):
+    """No C++ compiler was found."""
+
+
+class BuildFailed(KernelwrightError):
+    """The compiler rejected a candidate's source."""
+
+
+class CacheUnusable(KernelwrightError):
+    """The cache folder cannot be written and no fallback is possible."""
+
+
+class ArchiveError(KernelwrightError):
+    """The archive cannot be used."""
+
+
+class ArchiveTooNew(ArchiveError):
+    """The archive was written by a newer version of kernelwright."""
+
+
+class LockMismatch(ArchiveError):
+    """``kernelwright.lock`` pins a winner that the archive does not hold or that no longer verifies."""
+
+
+class OutsideDomain(KernelwrightError):
+    """A kernel was called with inputs outside its verified domain and no fallback was allowed."""
+
+
+class Unsupported(KernelwrightError):
+    """The compiler has no lowering for this operation; callers keep it as an ATen call."""

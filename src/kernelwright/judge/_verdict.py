@@ -1,0 +1,59 @@
+"""What the judge answers: a verdict (right or wrong, with the one reason) and a measurement (how fast, against whom)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison with the float64 oracle: which inputs, the largest error in units of its bound (<= 1 passes)."""
+
+    structure: str
+    seed: int
+    error: float
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``status``: "accepted", "rejected" or "unjudged" (the judge could not decide, e.g. the reference failed).
+
+    ``reason`` is the one reason as a sentence, ``category`` its class: build, crash, timeout, memory, shape, dtype,
+    value, nan, input-mutated, unstable, guard, reference.
+    """
+
+    status: str
+    reason: str = ""
+    category: str = ""
+    checks: tuple[Check, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def accepted(self) -> bool:
+        return self.status == "accepted"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """rival time / candidate time: median of paired ratios with a bootstrap interval (95 %)."""
+
+    median: float
+    lo: float
+    hi: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Times of one candidate and its rivals, interleaved in one run.
+
+    ``seconds`` is the candidate's median; ``rivals`` the rivals' by label; ``speedup`` the paired ratios by label.
+    ``roofline`` is the fraction of the machine's measured bound reached (None when the cost is unknown).
+    """
+
+    seconds: float
+    rivals: dict[str, float]
+    speedup: dict[str, Ratio]
+    roofline: float | None
+    rounds: int
+    cold: bool  # caches: True when inputs were rotated through more memory than the last-level cache

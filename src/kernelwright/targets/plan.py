@@ -1,0 +1,130 @@
+"""Candidates and their launch plans: plain data that can be stored, diffed and sent to another machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+SizeText = int | str  # an int, or a Python expression over the plan's symbols, e.g. "s0*64"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Shape, dtype (torch's name without prefix) and strides in elements of a tensor that a plan names."""
+
+    name: str
+    shape: tuple[SizeText, ...]
+    dtype: str
+    strides: tuple[SizeText, ...]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One flat input: ``source`` is ("arg", i) for the i-th tensor leaf of the call's arguments or ("state", name)."""
+
+    source: tuple[str, int | str]
+    spec: TensorSpec
+
+
+@dataclass(frozen=True)
+class SymbolSpec:
+    """A size bound at call time from ``inputs[input].shape[dim]``, refused outside ``[lo, hi]``."""
+
+    name: str
+    input: int
+    dim: int
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True)
+class EntryCall:
+    """Call of one C entry: ``args`` are tensor names in the order of the entry's parameters, workspace last if any."""
+
+    entry: str
+    args: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AtenCall:
+    """Call of one ATen operator; ``{"tensor": name}`` in args/kwargs stands for a tensor, ``{"size": text}`` for a size."""
+
+    op: str
+    args: tuple[object, ...]
+    kwargs: tuple[tuple[str, object], ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to launch a candidate: bind inputs, allocate, run the steps, return the outputs.
+
+    ``buffers`` are allocated per call (outputs and tensors that cross an ATen call); ``workspace`` is scratch bytes of
+    the entries, kept between calls. ``results`` names the tensors returned, in order; ``treespec`` is the serialised
+    pytree of the return value (None for a single tensor). ``mutations`` copies a tensor into a state entry after the run.
+    """
+
+    inputs: tuple[InputSpec, ...]
+    buffers: tuple[TensorSpec, ...]
+    steps: tuple[EntryCall | AtenCall, ...]
+    results: tuple[str, ...]
+    treespec: str | None = None
+    symbols: tuple[SymbolSpec, ...] = ()
+    workspace: SizeText = 0
+    mutations: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Source text that claims to compute a task on a target, with how to launch it and where it came from.
+
+    ``target`` is "cpu" for generated C++; the baselines are the targets "eager" and "compile" (empty source, no plan).
+    """
+
+    target: str
+    proposer: str
+    source: str
+    plan: Plan | None
+    label: str = ""  # short, for tables: "compiler", "compiler/tile=128x256", "torch.compile(max-autotune)"
+    schedule: str = ""  # JSON of the level-2 decisions
+    notes: tuple[str, ...] = ()  # e.g. operations that stayed ATen calls
+
+    @property
+    def digest(self) -> str:
+        """sha256 over everything that decides what runs (not the label, proposer or notes)."""
+        content = {"target": self.target, "source": self.source, "plan": asdict(self.plan) if self.plan else self.label}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def plan_to_json(plan: Plan) -> str:
+    """Serialise a plan; :func:`plan_from_json` is the inverse."""
+    data = asdict(plan)
+    data["steps"] = [{"kind": type(s).__name__, **asdict(s)} for s in plan.steps]
+    return json.dumps(data, sort_keys=True)
+
+
+def plan_from_json(text: str) -> Plan:
+    """Read a plan back."""
+    data = json.loads(text)
+    steps: list[EntryCall | AtenCall] = []
+    for step in data["steps"]:
+        if step["kind"] == "EntryCall":
+            steps.append(EntryCall(step["entry"], tuple(step["args"])))
+        else:
+            kwargs = tuple((k, v) for k, v in step["kwargs"])
+            steps.append(AtenCall(step["op"], tuple(step["args"]), kwargs, tuple(step["outputs"])))
+    return Plan(
+        inputs=tuple(InputSpec((i["source"][0], i["source"][1]), _spec(i["spec"])) for i in data["inputs"]),
+        buffers=tuple(_spec(b) for b in data["buffers"]),
+        steps=tuple(steps),
+        results=tuple(data["results"]),
+        treespec=data["treespec"],
+        symbols=tuple(SymbolSpec(**s) for s in data["symbols"]),
+        workspace=data["workspace"],
+        mutations=tuple((a, b) for a, b in data["mutations"]),
+    )
+
+
+def _spec(data: dict[str, object]) -> TensorSpec:
+    return TensorSpec(str(data["name"]), tuple(data["shape"]), str(data["dtype"]), tuple(data["strides"]))  # type: ignore[arg-type]

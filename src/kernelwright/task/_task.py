@@ -1,0 +1,70 @@
+"""A task: what must be computed, as data that another process can rebuild."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class DynamicSize:
+    """Dimension ``dim`` of tensor argument ``arg`` (position among the tensor leaves) may be any size in [lo, hi]."""
+
+    arg: int
+    dim: int
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """What must be computed.
+
+    ``kind``: "kernelbench" (a file with Model/get_inputs/get_init_inputs), "function" (an attribute of a file or module)
+    or "pickled" (a callable handed over in Python, with its example arguments, by cloudpickle in ``payload``).
+    ``shrunk`` lists (tensor argument, dim, old size, new size) of sizes that ``--scale cpu`` made smaller.
+    """
+
+    name: str
+    kind: str
+    text: str = ""
+    path: str = ""
+    attribute: str = ""
+    payload: bytes = b""
+    shrunk: tuple[tuple[int, int, int, int], ...] = ()
+    dynamic: tuple[DynamicSize, ...] = ()
+    dtype: str = "float32"
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the content: equal tasks have equal digests wherever their file lies."""
+        content = asdict(self)
+        content["payload"] = hashlib.sha256(self.payload).hexdigest()
+        del content["path"], content["name"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass
+class Reference:
+    """A task brought to life in this process: the callable, its state and how to draw inputs.
+
+    ``call`` is what the user would run (an ``nn.Module`` in the mode the task leaves it in, or a function).
+    ``draw(seed, structure)`` returns the positional arguments; ``structure`` is one of ``task.STRUCTURES``.
+    """
+
+    call: Callable[..., Any]
+    draw: Callable[[int, str], tuple[Any, ...]]
+    state: Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Work of one call: floating point operations, and the bytes that must at least be read and written."""
+
+    flops: float
+    bytes: float
