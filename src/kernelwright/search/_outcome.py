@@ -1,0 +1,65 @@
+"""What a search tells while it runs and hands back when it ends: the border between the loop and whoever shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kernelwright.judge import Measurement, Verdict
+    from kernelwright.targets import Candidate
+    from kernelwright.task import Cost, Task
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened in a running search, in the order it happened.
+
+    ``kind`` and what ``data`` holds with it:
+
+    - "stage": a new phase begins; ``message`` names it ("capture", "compile", "judge", "measure").
+    - "candidate": a candidate exists; ``digest``, ``label``, ``proposer``.
+    - "verdict": it was judged; ``digest``, ``label``, ``status``, ``reason``, ``error`` (largest error in units of its bound).
+    - "measured": it was timed; ``digest``, ``label``, ``seconds``, ``speedup`` ({rival: ratio}).
+    - "best": it leads; ``digest``, ``label``, ``speedup`` ({rival: ratio}).
+    - "note": something worth a line (an operation that stayed an ATen call, a cache that could not be written).
+
+    ``elapsed`` and ``budget`` are seconds of the whole search. Every key of ``data`` may be absent.
+    """
+
+    kind: str
+    message: str
+    elapsed: float
+    budget: float
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate and what became of it; ``seconds`` is when its trial ended, counted from the search's start."""
+
+    candidate: Candidate
+    verdict: Verdict
+    measurement: Measurement | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search found for one task.
+
+    ``status``: "won" (a generated candidate is the fastest accepted one), "baseline" (eager or ``torch.compile`` is
+    served), "unscored" (the task cannot tell right from wrong, or its reference is unusable for judging) or "failed".
+    ``measurement`` compares the winner with the rivals "eager" and "compile". ``reason`` is a sentence, empty when won.
+    """
+
+    task: Task
+    status: str
+    winner: Candidate | None
+    verdict: Verdict | None
+    measurement: Measurement | None
+    candidates: tuple[Trial, ...]
+    seconds: float
+    reason: str
+    from_archive: bool
+    cost: Cost | None
