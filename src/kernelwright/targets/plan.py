@@ -63,6 +63,7 @@ class Plan:
     ``buffers`` are allocated per call (outputs and tensors that cross an ATen call); ``workspace`` is scratch bytes of
     the entries, kept between calls. ``results`` names the tensors returned, in order; ``treespec`` is the serialised
     pytree of the return value (None for a single tensor). ``mutations`` copies a tensor into a state entry after the run.
+    ``constants`` are the non-tensor leaves of the call's arguments by leaf position: the kernel holds for these alone.
     """
 
     inputs: tuple[InputSpec, ...]
@@ -73,6 +74,7 @@ class Plan:
     symbols: tuple[SymbolSpec, ...] = ()
     workspace: SizeText = 0
     mutations: tuple[tuple[str, str], ...] = ()
+    constants: tuple[tuple[int, object], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ def plan_from_json(text: str) -> Plan:
         symbols=tuple(SymbolSpec(**s) for s in data["symbols"]),
         workspace=data["workspace"],
         mutations=tuple((a, b) for a, b in data["mutations"]),
+        constants=tuple((position, value) for position, value in data["constants"]),
     )
 
 

@@ -1,0 +1,126 @@
+"""Builds C++ candidates into shared objects: content-addressed, atomic, safe under concurrent processes, self-healing."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from ...errors import BuildFailed, CacheUnusable, CompilerMissing
+from ...machine import Compiler, find_compiler
+from ...paths import cache_dir
+
+INCLUDE = Path(__file__).parent / "include"
+FLAGS = (
+    "-std=c++20", "-O3", "-march=native", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti",
+    # NaN and inf keep their meaning; only errno, traps and unfused multiply-add are given up.
+    "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fno-semantic-interposition", "-w",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Built:
+    """A shared object in the cache, and how long the compiler took (0.0 when it was there already)."""
+
+    library: Path
+    seconds: float
+
+
+def build(source: str, *, timeout: float = 120.0) -> Built:
+    """Compile a C++ translation unit that includes the ``kw/`` headers.
+
+    Raises ``CompilerMissing``, ``CacheUnusable`` or ``BuildFailed`` (with the compiler's first error).
+    """
+    compiler = find_compiler()
+    if compiler is None:
+        raise CompilerMissing(
+            "No C++ compiler was found: install g++ or clang++, or `pip install ziglang`, or set KERNELWRIGHT_CXX."
+        )
+    folder = cache_dir() / "build" / _key(source, compiler)
+    library = folder / "kernel.so"
+    if _intact(library):
+        return Built(library, 0.0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):
+            if _intact(library):  # another process was faster
+                return Built(library, 0.0)
+            return Built(library, _compile(source, compiler, folder, timeout))
+    except OSError as error:
+        raise CacheUnusable(
+            f"The cache folder {cache_dir()} cannot be written ({error.strerror or error}): "
+            "free some space, fix its permissions, or point KERNELWRIGHT_HOME elsewhere."
+        ) from error
+
+
+def _compile(source: str, compiler: Compiler, folder: Path, timeout: float) -> float:
+    scratch = Path(tempfile.mkdtemp(dir=folder))
+    try:
+        (scratch / "kernel.cpp").write_text(source)
+        command = [*compiler.argv, *_flags(compiler), f"-I{INCLUDE}", "kernel.cpp", "-o", "kernel.so"]
+        start = time.perf_counter()
+        try:
+            run = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=timeout, check=False)
+        except subprocess.TimeoutExpired:
+            raise BuildFailed(f"The compiler did not finish within {timeout:.0f} s.") from None
+        seconds = time.perf_counter() - start
+        if run.returncode != 0:
+            raise BuildFailed(f"The compiler rejected the source: {_first_error(run.stderr)}")
+        (scratch / "kernel.sha256").write_text(_digest(scratch / "kernel.so"))
+        for name in ("kernel.cpp", "kernel.so", "kernel.sha256"):  # the digest last: it declares the build complete
+            os.replace(scratch / name, folder / name)
+        return seconds
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _flags(compiler: Compiler) -> tuple[str, ...]:
+    # zig turns undefined behaviour into traps unless told otherwise.
+    return (*FLAGS, "-fno-sanitize=undefined") if compiler.kind == "zig" else FLAGS
+
+
+def _key(source: str, compiler: Compiler) -> str:
+    parts = (source, _headers_digest(), compiler.version, " ".join(compiler.argv), " ".join(_flags(compiler)), _isa())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+@functools.cache
+def _headers_digest() -> str:
+    digest = hashlib.sha256()
+    for header in sorted((INCLUDE / "kw").glob("*.h")):
+        digest.update(header.name.encode() + header.read_bytes())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _isa() -> str:
+    """What -march=native means here: a cache folder shared between machines must not mix instruction sets."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+
+
+def _intact(library: Path) -> bool:
+    try:
+        return library.with_suffix(".sha256").read_text() == _digest(library)
+    except OSError:
+        return False
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _first_error(text: str) -> str:
+    lines = text.strip().splitlines()
+    return next((line for line in lines if "error" in line), lines[0] if lines else "no message")

@@ -1,0 +1,254 @@
+"""Launches a built candidate: binds inputs, allocates outputs, runs the plan's steps, returns what the reference would."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import tvm_ffi
+from torch.utils import _pytree as pytree
+
+from ...errors import OutsideDomain
+from ..plan import AtenCall, EntryCall, Plan, SizeText, TensorSpec
+
+Allocate = Callable[[tuple[int, ...], tuple[int, ...], torch.dtype], torch.Tensor]
+
+# torch.empty_strided without its Python argument parser; falls back to the public function.
+_fast_empty: Allocate = getattr(torch._C._dynamo.guards, "_empty_strided_cpu", torch.empty_strided)
+
+
+def allocate(shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """Uninitialised memory for one tensor."""
+    return _fast_empty(shape, strides, dtype)
+
+
+class Launcher:
+    """A plan bound to its shared object and its state; call it like the reference.
+
+    ``state`` holds the tensors behind the plan's ("state", name) inputs. Raises ``OutsideDomain`` for inputs the kernel
+    was not made for; the caller decides what to do then. ``allocate`` is where output memory comes from.
+    """
+
+    def __init__(
+        self, plan: Plan, library: Path, state: Mapping[str, torch.Tensor], allocate: Allocate = allocate
+    ) -> None:
+        self.plan = plan
+        self._allocate = allocate
+        self._module = tvm_ffi.load_module(str(library), keep_module_alive=True)
+        self._state = {name: tensor.detach() for name, tensor in state.items()}
+        self._arg_count = sum(1 for spec in plan.inputs if spec.source[0] == "arg")
+        self._treespec = None if plan.treespec is None else pytree.treespec_loads(plan.treespec)
+        self._idle_workspaces: list[torch.Tensor] = []  # popped while in use, so that threads never share one
+        self._sizes = _SizeEvaluator(plan)
+        self._fast = _FastPath.make(self)
+
+    def __call__(self, *args: Any) -> Any:
+        if self._fast is not None and len(args) == self._arg_count:
+            result = self._fast.run(args)
+            if result is not None:
+                return result
+        return self._run(args)
+
+    # ── the general path ──
+
+    def _run(self, args: tuple[Any, ...]) -> Any:
+        tensors = self._bind(args)
+        sizes = self._sizes.bind(tensors)
+        named = {spec.spec.name: tensor for spec, tensor in zip(self.plan.inputs, tensors, strict=True)}
+        for spec in self.plan.buffers:
+            named[spec.name] = self._make(spec, sizes)
+        workspace = self._borrow(sizes)
+        try:
+            for step in self.plan.steps:
+                if isinstance(step, EntryCall):
+                    self._call_entry(step, named, workspace)
+                else:
+                    self._call_aten(step, named, sizes)
+        finally:
+            if workspace is not None:
+                self._idle_workspaces.append(workspace)
+        for source, target in self.plan.mutations:
+            self._state[target].copy_(named[source])
+        results = [named[name] for name in self.plan.results]
+        return results[0] if self._treespec is None else pytree.tree_unflatten(results, self._treespec)
+
+    def _bind(self, args: tuple[Any, ...]) -> list[torch.Tensor]:
+        leaves = pytree.tree_leaves(args)
+        for position, expected in self.plan.constants:
+            if position >= len(leaves) or leaves[position] != expected:
+                got = leaves[position] if position < len(leaves) else "nothing"
+                raise OutsideDomain(f"Argument leaf {position} is {got}, but the kernel was made for {expected!r}.")
+        given = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        if len(given) != self._arg_count:
+            raise OutsideDomain(f"The kernel takes {self._arg_count} tensors, but {len(given)} were given.")
+        return [
+            _as_specified(given[int(s.source[1])].detach(), s.spec)
+            if s.source[0] == "arg"
+            else self._state[str(s.source[1])]
+            for s in self.plan.inputs
+        ]
+
+    def _make(self, spec: TensorSpec, sizes: Mapping[str, int]) -> torch.Tensor:
+        shape, strides = self._sizes.all(spec.shape, sizes), self._sizes.all(spec.strides, sizes)
+        return self._allocate(shape, strides, getattr(torch, spec.dtype))
+
+    def _borrow(self, sizes: Mapping[str, int]) -> torch.Tensor | None:
+        need = self._sizes.one(self.plan.workspace, sizes)
+        if need == 0:
+            return None
+        while self._idle_workspaces:
+            workspace = self._idle_workspaces.pop()
+            if workspace.numel() >= need:
+                return workspace
+        return torch.empty(need, dtype=torch.uint8)
+
+    def _call_entry(
+        self, step: EntryCall, named: Mapping[str, torch.Tensor], workspace: torch.Tensor | None
+    ) -> None:
+        arguments = [named[name] for name in step.args]
+        if workspace is not None:
+            arguments.append(workspace)
+        refused = self._module[step.entry](*arguments)
+        if refused:
+            name = step.args[refused - 1] if refused <= len(step.args) else "workspace"
+            tensor = named.get(name)
+            what = f"{tuple(tensor.shape)} {tensor.dtype}" if tensor is not None else "too small"
+            raise OutsideDomain(f"Tensor {name} is {what}, outside the domain the kernel was verified for.")
+
+    def _call_aten(self, step: AtenCall, named: dict[str, torch.Tensor], sizes: Mapping[str, int]) -> None:
+        args = [self._decode(a, named, sizes) for a in step.args]
+        kwargs = {k: self._decode(v, named, sizes) for k, v in step.kwargs}
+        with torch.no_grad():
+            result = _resolve(step.op)(*args, **kwargs)
+        outputs = [result] if isinstance(result, torch.Tensor) else list(result)
+        for name, tensor in zip(step.outputs, outputs, strict=True):
+            if name:
+                named[name] = tensor
+
+    def _decode(self, value: Any, named: Mapping[str, torch.Tensor], sizes: Mapping[str, int]) -> Any:
+        if isinstance(value, dict):
+            if "shape" in value:
+                shape, strides = (self._sizes.all(value[key], sizes) for key in ("shape", "strides"))
+                return named[value["tensor"]].as_strided(shape, strides)
+            if "tensor" in value:
+                return named[value["tensor"]]
+            if "size" in value:
+                return self._sizes.one(value["size"], sizes)
+            if "dtype" in value:
+                return getattr(torch, value["dtype"])
+            raise ValueError(f"unknown argument {value!r} in a plan")
+        if isinstance(value, list | tuple):
+            return [self._decode(v, named, sizes) for v in value]
+        return value
+
+
+class _FastPath:
+    """One entry, fixed sizes, one result or a few: nothing between the call and the kernel but the allocation."""
+
+    def __init__(self, launcher: Launcher, outputs: Sequence[tuple[tuple[int, ...], tuple[int, ...], torch.dtype]]):
+        plan = launcher.plan
+        step = plan.steps[0]
+        assert isinstance(step, EntryCall)
+        self._entry = launcher._module[step.entry]
+        self._allocate = launcher._allocate
+        self._outputs = outputs
+        self._state = [launcher._state[str(s.source[1])] for s in plan.inputs if s.source[0] == "state"]
+        self._workspace_bytes = plan.workspace
+        self._idle = launcher._idle_workspaces
+
+    @staticmethod
+    def make(launcher: Launcher) -> _FastPath | None:
+        plan = launcher.plan
+        names = tuple(s.spec.name for s in plan.inputs) + tuple(b.name for b in plan.buffers)
+        ordered = [s.source for s in plan.inputs if s.source[0] == "arg"]
+        simple = (
+            len(plan.steps) == 1
+            and isinstance(plan.steps[0], EntryCall)
+            and plan.steps[0].args == names
+            and plan.results == tuple(b.name for b in plan.buffers)
+            and ordered == [("arg", i) for i in range(len(ordered))]
+            and [s.source[0] for s in plan.inputs] == sorted(s.source[0] for s in plan.inputs)  # arguments first
+            and not plan.symbols and not plan.mutations and not plan.constants
+            and launcher._treespec is None
+            and isinstance(plan.workspace, int)
+        )  # fmt: skip
+        if not simple:
+            return None
+        outputs = [(_ints(b.shape), _ints(b.strides), getattr(torch, b.dtype)) for b in plan.buffers]
+        return _FastPath(launcher, outputs)
+
+    def run(self, args: tuple[Any, ...]) -> torch.Tensor | None:
+        """None when the general path must look at the inputs."""
+        for arg in args:
+            if type(arg) is not torch.Tensor or arg.requires_grad:
+                return None
+        shape, strides, dtype = self._outputs[0]
+        output = self._allocate(shape, strides, dtype)
+        if self._workspace_bytes:
+            workspace = self._idle.pop() if self._idle else torch.empty(self._workspace_bytes, dtype=torch.uint8)  # type: ignore[call-overload]
+            refused = self._entry(*args, *self._state, output, workspace)
+            self._idle.append(workspace)
+        else:
+            refused = self._entry(*args, *self._state, output)
+        return None if refused else output
+
+
+class _SizeEvaluator:
+    """Evaluates the plan's size texts; each text is compiled once."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._symbols = plan.symbols
+        self._code: dict[str, Any] = {}
+
+    def bind(self, tensors: Sequence[torch.Tensor]) -> dict[str, int]:
+        sizes: dict[str, int] = {}
+        for symbol in self._symbols:
+            size = tensors[symbol.input].shape[symbol.dim]
+            if not symbol.lo <= size <= symbol.hi:
+                raise OutsideDomain(
+                    f"Dimension {symbol.dim} of tensor {symbol.input} is {size}, "
+                    f"but the kernel was verified for {symbol.lo} to {symbol.hi}."
+                )
+            sizes[symbol.name] = size
+        return sizes
+
+    def one(self, text: SizeText, sizes: Mapping[str, int]) -> int:
+        if isinstance(text, int):
+            return text
+        code = self._code.get(text)
+        if code is None:
+            code = self._code[text] = compile(text, "<size>", "eval")
+        return int(eval(code, {"__builtins__": {}, "Max": max, "Min": min, "floor": math.floor}, dict(sizes)))
+
+    def all(self, texts: Sequence[SizeText], sizes: Mapping[str, int]) -> tuple[int, ...]:
+        return tuple(self.one(text, sizes) for text in texts)
+
+
+def _ints(texts: Sequence[SizeText]) -> tuple[int, ...]:
+    return tuple(int(t) for t in texts)
+
+
+def _as_specified(tensor: torch.Tensor, spec: TensorSpec) -> torch.Tensor:
+    """Same values in the layout the kernel was made for: other strides cost a copy, not a refusal."""
+    expected = spec.strides
+    if len(expected) != tensor.dim() or any(isinstance(s, str) for s in expected):
+        return tensor.contiguous() if _row_major(spec) else tensor
+    if all(have == want or size == 1 for have, want, size in zip(tensor.stride(), expected, tensor.shape, strict=True)):
+        return tensor
+    copy = torch.empty_strided(tuple(tensor.shape), _ints(expected), dtype=tensor.dtype)
+    return copy.copy_(tensor)
+
+
+def _row_major(spec: TensorSpec) -> bool:
+    return not spec.strides or spec.strides[-1] == 1
+
+
+def _resolve(op: str) -> Callable[..., Any]:
+    """"aten.convolution.default" -> the operator."""
+    target: Any = torch.ops
+    for part in op.split("."):
+        target = getattr(target, part)
+    return target  # type: ignore[no-any-return]
