@@ -38,7 +38,7 @@ class Launcher:
         self.plan = plan
         self._allocate = allocate
         self._module = tvm_ffi.load_module(str(library), keep_module_alive=True)
-        self._state = {name: tensor.detach() for name, tensor in state.items()}
+        self._state = dict(state)  # not detached: a parameter whose .data is replaced stays current
         self._arg_count = sum(1 for spec in plan.inputs if spec.source[0] == "arg")
         self._treespec = None if plan.treespec is None else pytree.treespec_loads(plan.treespec)
         self._idle_workspaces: list[torch.Tensor] = []  # popped while in use, so that threads never share one
@@ -71,7 +71,7 @@ class Launcher:
             if workspace is not None:
                 self._idle_workspaces.append(workspace)
         for source, target in self.plan.mutations:
-            self._state[target].copy_(named[source])
+            self._state[target].detach().copy_(named[source])
         results = [named[name] for name in self.plan.results]
         return results[0] if self._treespec is None else pytree.tree_unflatten(results, self._treespec)
 

@@ -1,0 +1,111 @@
+"""The compiler from end to end: capture, lower, fuse, group, schedule, print, assemble. Each step is a pure function."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from ..targets.plan import Candidate
+from ..task import DynamicSize
+from .capture import Captured, capture, capture_graph
+from .contraction import is_contraction
+from .cpp.contract import emit_contraction
+from .cpp.contract import schedules as contraction_schedules
+from .cpp.loops import emit_loops
+from .cpp.loops import schedules as loop_schedules
+from .cpp.module import assemble
+from .fuse import fuse
+from .group import Group, group
+from .lower import lower
+from .program import Extern, Program, Reduce
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel to be: its statements, and the schedules worth trying, best guess first."""
+
+    group: Group
+    contraction: bool
+    schedules: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task taken as far as decisions are not needed: :func:`emit` turns choices of schedules into candidates."""
+
+    captured: Captured
+    program: Program
+    kernels: tuple[Kernel | Extern, ...]
+
+    @property
+    def lowered(self) -> bool:
+        """Is there anything for us to generate?"""
+        return any(isinstance(kernel, Kernel) for kernel in self.kernels)
+
+
+def prepare(fn: Callable[..., Any], args: tuple[Any, ...], dynamic: tuple[DynamicSize, ...] = ()) -> Prepared:
+    """Capture a function or module on example arguments and lower it. Runs the user's code, but computes nothing."""
+    return prepare_captured(capture(fn, args, dynamic))
+
+
+def prepare_graph(module: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Prepared:
+    """The same for a graph of ATen operations that AOTAutograd has already made."""
+    return prepare_captured(capture_graph(module, example_inputs))
+
+
+def prepare_captured(captured: Captured) -> Prepared:
+    """Lower, fuse and group a captured graph."""
+    program = fuse(lower(captured))
+    groups = group(program, lambda statement: is_contraction(program, statement))
+    return Prepared(captured, program, tuple(_kernel(program, g) for g in groups))
+
+
+def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: str = "") -> Candidate:
+    """Print one candidate; ``choice`` maps positions in ``prepared.kernels`` to positions among their schedules."""
+    choice = choice or {}
+    captured, program = prepared.captured, prepared.program
+    steps = []
+    decisions = {}
+    for number, kernel in enumerate(prepared.kernels):
+        if isinstance(kernel, Extern):
+            steps.append(kernel)
+            continue
+        schedule = kernel.schedules[choice.get(number, 0)] if kernel.schedules else None
+        name = f"k{number}"
+        decisions[name] = asdict(schedule) if schedule is not None else {}
+        if kernel.contraction:
+            steps.append(emit_contraction(program, kernel.group.statements[0], name, schedule))
+        else:
+            steps.append(emit_loops(program, kernel.group, name, schedule))
+    assembled = assemble(
+        program,
+        steps,
+        sources=captured.sources,
+        treespec=captured.treespec,
+        mutations=captured.mutations,
+        constants=captured.constants,
+        title=title,
+    )
+    label = "compiler" + "".join(f"/k{number}={position}" for number, position in sorted(choice.items()) if position)
+    return Candidate(
+        target="cpu",
+        proposer="compiler",
+        source=assembled.source,
+        plan=assembled.plan,
+        label=label,
+        schedule=json.dumps(decisions, sort_keys=True, default=str),
+        notes=program.notes,
+    )
+
+
+def _kernel(program: Program, found: Group) -> Kernel | Extern:
+    first = found.statements[0]
+    if isinstance(first, Extern):
+        return first
+    if isinstance(first, Reduce) and len(found.statements) == 1 and is_contraction(program, first):
+        return Kernel(found, True, tuple(contraction_schedules(program, first)))
+    return Kernel(found, False, tuple(loop_schedules(program, found)))

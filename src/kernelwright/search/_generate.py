@@ -1,0 +1,297 @@
+"""The loop: ask proposers, build, judge, measure, keep the best, remember everything; stop when the budget is spent.
+
+Whatever happens, the answer is the fastest accepted candidate so far; the user's own code is a candidate like any other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..archive import Archive
+from ..errors import BuildFailed, KernelwrightError, ReferenceFailed, TaskError, Unsupported
+from ..judge import Measurement, Ratio, Session, Verdict
+from ..targets import Candidate, check_target
+from ..targets.cpu import build
+from ..task import Cost, Task, load
+from ._memory import recall, remember
+from ._outcome import Event, Outcome, Trial
+from ._propose import COMPILE, COMPILE_AUTOTUNE, EAGER, CompilerProposer
+
+Listener = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard to look: candidates at most, seconds of a short and of the final measurement, the rivals to compare."""
+
+    candidates: int
+    glance: float
+    final: float
+    rivals: tuple[Candidate, ...]
+
+
+EFFORTS = {
+    "quick": Effort(1, 0.5, 1.5, (COMPILE,)),
+    "balanced": Effort(9, 0.6, 3.0, (COMPILE, COMPILE_AUTOTUNE)),
+    "full": Effort(1000, 1.0, 6.0, (COMPILE, COMPILE_AUTOTUNE)),
+}
+
+
+def generate_task(
+    task: Task,
+    *,
+    target: str = "cpu",
+    budget: float = 60.0,
+    effort: str = "balanced",
+    archive: Archive | None = None,
+    on_event: Listener | None = None,
+) -> Outcome:
+    """Find the fastest accepted candidate for a task within ``budget`` seconds.
+
+    A winner that the archive already holds for this machine is returned at once. KeyboardInterrupt ends the search and
+    returns the best so far. Raises ``TaskError`` when the reference cannot be used, ``TargetUnknown`` for a bad target.
+    """
+    check_target(target)
+    if effort not in EFFORTS:
+        raise KernelwrightError(f"Effort {effort!r} does not exist: choose one of {', '.join(EFFORTS)}.")
+    search = _Search(task, target, budget, EFFORTS[effort], archive, on_event or (lambda event: None))
+    if archive is not None:
+        known = recall(archive, task, target)
+        if known is not None:
+            return known
+    try:
+        search.run()
+    except KeyboardInterrupt:
+        search.note("Interrupted: keeping the best so far.")
+    finally:
+        search.close()
+    outcome = search.outcome()
+    if archive is not None:
+        remember(archive, task, target, outcome)
+    return outcome
+
+
+@dataclass
+class _Search:
+    """The state of one running search."""
+
+    task: Task
+    target: str
+    budget: float
+    effort: Effort
+    archive: Archive | None
+    on_event: Listener
+    start: float = field(default_factory=time.perf_counter)
+    trials: list[Trial] = field(default_factory=list)
+    best: Trial | None = None
+    final: Measurement | None = None
+    reason: str = ""
+    cost: Cost | None = None
+    session: Session | None = None
+
+    # ── telling ──
+
+    @property
+    def elapsed(self) -> float:
+        return time.perf_counter() - self.start
+
+    def tell(self, kind: str, message: str, **data: Any) -> None:
+        self.on_event(Event(kind, message, self.elapsed, self.budget, data))
+
+    def note(self, message: str) -> None:
+        self.tell("note", message)
+
+    # ── the loop ──
+
+    def run(self) -> None:
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            self.session = Session(self.task)  # its workers start while this process captures and compiles
+            warm = pool.submit(self.session.start)
+            try:
+                self.tell("stage", "capture")
+                proposer = self._proposer()
+                first = proposer.propose(1) if proposer else []
+                built = pool.submit(_build_all, first)
+                warm.result()
+                self.cost = self.session.cost
+                self._try_all(proposer, first, built.result())
+                while proposer and self._wants_more():
+                    batch = proposer.propose(2)
+                    if not batch:
+                        break
+                    self._try_all(proposer, batch, list(pool.map(_build_one, batch)))
+            finally:
+                warm.cancel()
+        self._finish()
+
+    def close(self) -> None:
+        if self.session is not None:
+            self.session.close()
+
+    def _proposer(self) -> CompilerProposer | None:
+        reference = load(self.task)
+        try:
+            proposer = CompilerProposer(
+                reference.call, reference.draw(0, "given"), self.task.dynamic, title=f"{self.task.name}, by kernelwright"
+            )
+        except (Unsupported, ReferenceFailed) as error:
+            self.reason = f"Nothing of the task could be lowered: {error}"
+            self.note(self.reason)
+            return None
+        for text in proposer.prepared.program.notes:
+            self.note(text)
+        if not proposer.prepared.lowered:
+            self.reason = "No part of the task could be lowered; every operation stays an ATen call."
+            self.note(self.reason)
+            return None
+        return proposer
+
+    def _wants_more(self) -> bool:
+        reserve = self.effort.final + 12.0 * len(self.effort.rivals) if self.best else 0.0
+        return len(self.trials) < self.effort.candidates and self.elapsed + reserve < self.budget
+
+    def _try_all(
+        self, proposer: CompilerProposer | None, batch: Sequence[Candidate], faults: Sequence[str]
+    ) -> None:
+        for candidate, fault in zip(batch, faults, strict=True):
+            self.tell("candidate", candidate.label, digest=candidate.digest, label=candidate.label, proposer="compiler")
+            seconds = self._try(candidate, fault)
+            if proposer:
+                proposer.feedback(candidate, seconds)
+
+    def _try(self, candidate: Candidate, fault: str) -> float | None:
+        """Judge and glance at one candidate; its median time if it was accepted."""
+        assert self.session is not None
+        verdict = Verdict("rejected", fault, "build") if fault else self.session.verify(candidate)
+        tag = {"digest": candidate.digest, "label": candidate.label}
+        error = max((check.error for check in verdict.checks), default=None)
+        self.tell("verdict", verdict.reason, **tag, status=verdict.status, reason=verdict.reason, error=error)
+        measurement = None
+        if verdict.accepted:
+            measurement = self.session.measure(candidate, [EAGER], seconds=self.effort.glance)
+            speedup = {name: ratio.median for name, ratio in measurement.speedup.items()}
+            self.tell("measured", candidate.label, **tag, seconds=measurement.seconds, speedup=speedup)
+        trial = Trial(candidate, verdict, measurement, self.elapsed)
+        self.trials.append(trial)
+        if measurement is None:
+            return None
+        ratio = _ratio(measurement, EAGER)
+        if self.best is None or self.best.measurement is None or ratio > _ratio(self.best.measurement, EAGER):
+            self.best = trial
+            self.tell("best", candidate.label, **tag, speedup={"eager": ratio})
+        return measurement.seconds / 1.0
+
+    def _finish(self) -> None:
+        """Measure the leader against every rival in one run, and let the fastest of all win."""
+        assert self.session is not None
+        rivals = [EAGER]
+        if self.best is None:
+            leader = EAGER
+            verdict = Verdict("accepted", "the reference itself")
+        else:
+            leader, verdict = self.best.candidate, self.best.verdict
+        self.tell("stage", "measure")
+        for rival in self.effort.rivals:
+            if self.elapsed > self.budget and self.best is not None and len(rivals) > 1:
+                self.note(f"No time left to compare with {rival.label}.")
+                continue
+            found = self.session.verify(rival)
+            self.trials.append(Trial(rival, found, None, self.elapsed))
+            if found.accepted:
+                rivals.append(rival)
+            else:
+                self.note(f"{rival.label} was left out: {found.reason}")
+        measurement = self.session.measure(leader, [r for r in rivals if r is not leader], seconds=self.effort.final)
+        self.final, champion = _settle(measurement, leader, rivals)
+        self.best = Trial(champion, verdict, self.final, self.elapsed)
+        self.trials.append(self.best)
+
+    def outcome(self) -> Outcome:
+        if self.best is None:
+            reason = self.reason or "The search ended before anything was accepted."
+            return self._outcome("failed", reason)
+        if self.best.candidate.proposer == "baseline":
+            rejected = [t for t in self.trials if t.verdict.status == "rejected"]
+            reason = self.reason or (
+                f"{self.best.candidate.label} is the fastest accepted candidate."
+                if not rejected
+                else f"{self.best.candidate.label} is served: {rejected[0].verdict.reason}"
+            )
+            return self._outcome("baseline", reason)
+        return self._outcome("won", "")
+
+    def _outcome(self, status: str, reason: str) -> Outcome:
+        best = self.best
+        return Outcome(
+            task=self.task,
+            status=status,
+            winner=best.candidate if best else None,
+            verdict=best.verdict if best else None,
+            measurement=self.final or (best.measurement if best else None),
+            candidates=tuple(self.trials),
+            seconds=self.elapsed,
+            reason=reason,
+            from_archive=False,
+            cost=self.cost,
+        )
+
+
+def _build_all(candidates: Sequence[Candidate]) -> list[str]:
+    return [_build_one(candidate) for candidate in candidates]
+
+
+def _build_one(candidate: Candidate) -> str:
+    """Build into the cache; the fault as a sentence, empty if there is none."""
+    try:
+        if candidate.source:
+            build(candidate.source)
+    except BuildFailed as error:
+        return str(error)
+    return ""
+
+
+def _ratio(measurement: Measurement, rival: Candidate) -> float:
+    ratio = measurement.speedup.get(rival.label)
+    return ratio.median if ratio else 0.0
+
+
+def _settle(measurement: Measurement, leader: Candidate, rivals: Sequence[Candidate]) -> tuple[Measurement, Candidate]:
+    """The champion of a final run, and its measurement under the names "eager" and "compile" (the better of its modes).
+
+    A generated leader must not lose to a baseline by more than the noise; the baseline's figures are then derived
+    from the same run (ratios of ratios of one interleaved run).
+    """
+    champion = leader
+    fastest = 1.0
+    for rival in rivals:
+        ratio = measurement.speedup.get(rival.label)
+        if ratio and ratio.median < fastest and ratio.hi < 1.0:
+            champion, fastest = rival, ratio.median
+    times = {leader.label: measurement.seconds, **measurement.rivals}
+    scale = {leader.label: Ratio(1.0, 1.0, 1.0), **measurement.speedup}
+    unit = scale[champion.label].median
+    modes = [r.label for r in rivals if r.target == "compile" and r.label in scale]
+    if leader.target == "compile":
+        modes.append(leader.label)
+    speedup: dict[str, Ratio] = {}
+    named: dict[str, float] = {}
+    for name, label in (("eager", EAGER.label), ("compile", min(modes, key=lambda m: times[m], default=""))):
+        if label in scale:
+            one = Ratio(1.0, 1.0, 1.0)
+            raw = scale[label]
+            speedup[name] = one if label == champion.label else Ratio(raw.median / unit, raw.lo / unit, raw.hi / unit)
+            named[name] = times[label]
+    roofline = measurement.roofline
+    if roofline is not None:
+        roofline = roofline * times[leader.label] / times[champion.label]
+    final = Measurement(
+        times[champion.label], named, speedup, roofline, measurement.rounds, measurement.cold
+    )
+    return final, champion
+
+
+__all__ = ["EFFORTS", "Effort", "Listener", "TaskError", "generate_task"]

@@ -1,0 +1,140 @@
+"""What the user gets: a callable that runs the winner, and falls back to the user's own code outside its domain."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from ..archive import Archive
+from ..errors import KernelwrightError, OutsideDomain
+from ..judge import Measurement, Verdict
+from ..targets import load
+from ..task import DynamicSize, from_callable
+from ._generate import Listener, generate_task
+from ._outcome import Outcome
+
+log = logging.getLogger("kernelwright")
+
+
+class Kernel:
+    """The winner of a search, callable like the reference.
+
+    Inputs outside the verified domain (other sizes, dtypes, devices), keyword arguments, and calls that need gradients
+    run the user's own code instead, with one log line for each reason.
+
+    Attributes: ``source`` (generated C++; empty when a baseline is served), ``verdict``, ``measurement``, ``outcome``.
+    """
+
+    def __init__(self, outcome: Outcome, reference: Callable[..., Any], state: Mapping[str, torch.Tensor]) -> None:
+        if outcome.winner is None:
+            raise KernelwrightError(f"Nothing can be served for {outcome.task.name}: {outcome.reason}")
+        self.outcome = outcome
+        self._reference = reference
+        self._state = state
+        self._run = load(outcome.winner, reference, state)
+        self._generated = outcome.winner.target not in ("eager", "compile")
+        self._state_needs_grad = any(t.requires_grad for t in state.values())
+        self._told: set[str] = set()
+
+    @property
+    def source(self) -> str:
+        return self.outcome.winner.source if self.outcome.winner else ""
+
+    @property
+    def verdict(self) -> Verdict | None:
+        return self.outcome.verdict
+
+    @property
+    def measurement(self) -> Measurement | None:
+        return self.outcome.measurement
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._generated:
+            return self._run(*args, **kwargs)
+        if kwargs:
+            return self._fall_back("keyword arguments are not part of the kernel's domain", args, kwargs)
+        if torch.is_grad_enabled() and (self._state_needs_grad or _needs_grad(args)):
+            reason = "gradients are needed; use torch.no_grad(), or torch.compile(backend='kernelwright') to train"
+            return self._fall_back(reason, args, kwargs)
+        try:
+            return self._run(*args)
+        except OutsideDomain as error:
+            return self._fall_back(str(error), args, kwargs)
+
+    def _fall_back(self, reason: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if reason not in self._told:
+            self._told.add(reason)
+            log.warning("%s: running your own code: %s", self.outcome.task.name, reason)
+        return self._reference(*args, **kwargs)
+
+    def explain(self) -> str:
+        """What is served, why it is believed, how fast it is, and what stayed an ATen call; a few lines of text."""
+        outcome = self.outcome
+        assert outcome.winner is not None
+        lines = [f"{outcome.task.name}: {outcome.status}, {outcome.winner.label} is served"]
+        if outcome.reason:
+            lines.append(outcome.reason)
+        if outcome.verdict and outcome.verdict.checks:
+            worst = max(check.error for check in outcome.verdict.checks)
+            lines.append(f"{len(outcome.verdict.checks)} checks against float64; largest error {worst:.2f} of its bound")
+        if outcome.measurement:
+            for rival, ratio in outcome.measurement.speedup.items():
+                lines.append(f"{ratio.median:.2f}x {rival} [{ratio.lo:.2f}, {ratio.hi:.2f}]")
+            if outcome.measurement.roofline is not None:
+                lines.append(f"{outcome.measurement.roofline:.0%} of the machine's roofline")
+        lines += list(outcome.winner.notes)
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<kernelwright.Kernel {self.explain().splitlines()[0]}>"
+
+
+def generate(
+    fn_or_module: Callable[..., Any],
+    example_inputs: tuple[Any, ...] | list[Any],
+    *,
+    target: str = "cpu",
+    budget: float = 60.0,
+    effort: str = "balanced",
+    dynamic: tuple[DynamicSize, ...] = (),
+    archive: Archive | Path | None = None,
+    name: str | None = None,
+    on_event: Listener | None = None,
+) -> Kernel:
+    """Generate a verified, faster kernel for a function or module on example inputs.
+
+    ``example_inputs``: the positional arguments of one call. ``dynamic``: sizes that may vary, each with its range; the
+    kernel is then verified across the box and refuses outside it. ``budget``: seconds. ``effort``: "quick", "balanced"
+    or "full". ``archive``: an ``Archive``, the path of one, or None for the user's own. Raises ``TaskError`` when the
+    function cannot be used as a reference.
+
+    >>> import torch, kernelwright
+    >>> kernel = kernelwright.generate(lambda x: torch.softmax(x * 2, -1), (torch.randn(64, 512),), effort="quick")
+    >>> kernel(torch.randn(64, 512)).shape
+    torch.Size([64, 512])
+    """
+    inputs = tuple(example_inputs)
+    task = from_callable(fn_or_module, inputs, name=name, dynamic=dynamic)
+    store = archive if isinstance(archive, Archive) else Archive(archive)
+    try:
+        outcome = generate_task(task, target=target, budget=budget, effort=effort, archive=store, on_event=on_event)
+    finally:
+        if store is not archive:
+            store.close()
+    return Kernel(outcome, fn_or_module, state_of(fn_or_module))
+
+
+def state_of(call: Callable[..., Any]) -> dict[str, torch.Tensor]:
+    """Parameters and buffers by qualified name; empty for a plain function."""
+    if not isinstance(call, torch.nn.Module):
+        return {}
+    return {**dict(call.named_parameters(remove_duplicate=False)), **dict(call.named_buffers(remove_duplicate=False))}
+
+
+def _needs_grad(args: tuple[Any, ...]) -> bool:
+    return any(isinstance(leaf, torch.Tensor) and leaf.requires_grad for leaf in pytree.tree_leaves(args))

@@ -1,0 +1,591 @@
+// Sixteen-lane vectors in GCC/Clang vector extensions, with the same function names for scalars, so that generated code
+// reads the same whether a value is one number or sixteen. Intrinsics appear only behind #ifdef, with a portable path.
+//
+//   vf  16 x float    (64 bytes)      vd  16 x double   (two 64-byte halves)
+//   vi  16 x int32_t  (64 bytes)      vl  16 x int64_t  (two 64-byte halves)
+//
+// A mask is a vi of 0 / -1 whatever was compared. A scalar mask is a bool. GCC scalarises comparisons and conversions of
+// vectors wider than a register, which is why the 128-byte types are pairs.
+#pragma once
+#include <kw/base.h>
+
+extern "C" int madvise(void*, unsigned long, int);
+
+namespace kw {
+
+constexpr int W = 16;
+
+typedef float vf __attribute__((vector_size(64)));
+typedef int32_t vi __attribute__((vector_size(64)));
+typedef uint32_t vu __attribute__((vector_size(64)));
+typedef double vd8 __attribute__((vector_size(64)));
+typedef int64_t vl8 __attribute__((vector_size(64)));
+typedef float vf8 __attribute__((vector_size(32)));
+typedef int32_t vi8 __attribute__((vector_size(32)));
+typedef uint16_t vu16 __attribute__((vector_size(32)));
+typedef int16_t vs16 __attribute__((vector_size(32)));
+typedef uint8_t vu8b __attribute__((vector_size(16)));
+typedef int8_t vs8b __attribute__((vector_size(16)));
+typedef uint64_t vul8 __attribute__((vector_size(64)));
+
+struct vd {
+  vd8 lo, hi;
+  KW_INLINE double operator[](int k) const { return k < 8 ? lo[k] : hi[k - 8]; }
+};
+struct vl {
+  vl8 lo, hi;
+  KW_INLINE int64_t operator[](int k) const { return k < 8 ? lo[k] : hi[k - 8]; }
+};
+
+// ── lanes: set, get, splat, iota ───────────────────────────────────────────────────────────────────────────────────
+template <class V>
+struct lane_of;
+template <>
+struct lane_of<vf> {
+  typedef float type;
+};
+template <>
+struct lane_of<vi> {
+  typedef int32_t type;
+};
+template <>
+struct lane_of<vd> {
+  typedef double type;
+};
+template <>
+struct lane_of<vl> {
+  typedef int64_t type;
+};
+template <class V>
+using lane_t = typename lane_of<V>::type;
+
+KW_INLINE void set(vf& v, int k, float x) { v[k] = x; }
+KW_INLINE void set(vi& v, int k, int32_t x) { v[k] = x; }
+KW_INLINE void set(vd& v, int k, double x) {
+  if (k < 8) v.lo[k] = x;
+  else v.hi[k - 8] = x;
+}
+KW_INLINE void set(vl& v, int k, int64_t x) {
+  if (k < 8) v.lo[k] = x;
+  else v.hi[k - 8] = x;
+}
+
+template <class V>
+KW_INLINE V splat(lane_t<V> x);
+template <>
+KW_INLINE vf splat<vf>(float x) {
+  return vf{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+}
+template <>
+KW_INLINE vi splat<vi>(int32_t x) {
+  return vi{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+}
+template <>
+KW_INLINE vd splat<vd>(double x) {
+  vd8 h{x, x, x, x, x, x, x, x};
+  return {h, h};
+}
+template <>
+KW_INLINE vl splat<vl>(int64_t x) {
+  vl8 h{x, x, x, x, x, x, x, x};
+  return {h, h};
+}
+KW_INLINE vi splat_mask(bool x) { return splat<vi>(x ? -1 : 0); }
+KW_INLINE vi iota() { return vi{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
+KW_INLINE vl iota_l() { return {vl8{0, 1, 2, 3, 4, 5, 6, 7}, vl8{8, 9, 10, 11, 12, 13, 14, 15}}; }
+KW_INLINE vi first(int n) { return iota() < n; }  // mask of the first n lanes
+
+KW_INLINE vi8 low(vi a) { return __builtin_shufflevector(a, a, 0, 1, 2, 3, 4, 5, 6, 7); }
+KW_INLINE vi8 high(vi a) { return __builtin_shufflevector(a, a, 8, 9, 10, 11, 12, 13, 14, 15); }
+KW_INLINE vf8 low(vf a) { return __builtin_shufflevector(a, a, 0, 1, 2, 3, 4, 5, 6, 7); }
+KW_INLINE vf8 high(vf a) { return __builtin_shufflevector(a, a, 8, 9, 10, 11, 12, 13, 14, 15); }
+KW_INLINE vi join(vi8 a, vi8 b) {
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+KW_INLINE vf join(vf8 a, vf8 b) {
+  return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+KW_INLINE vi narrow(vl8 a, vl8 b) { return join(__builtin_convertvector(a, vi8), __builtin_convertvector(b, vi8)); }
+KW_INLINE vl8 low_l(vi a) { return __builtin_convertvector(low(a), vl8); }
+KW_INLINE vl8 high_l(vi a) { return __builtin_convertvector(high(a), vl8); }
+
+// ── arithmetic of the pairs ────────────────────────────────────────────────────────────────────────────────────────
+#define KW_PAIR(V, S, OP)                                                              \
+  KW_INLINE V operator OP(V a, V b) { return {a.lo OP b.lo, a.hi OP b.hi}; }           \
+  KW_INLINE V operator OP(V a, S b) { return a OP splat<V>(b); }                       \
+  KW_INLINE V operator OP(S a, V b) { return splat<V>(a) OP b; }
+KW_PAIR(vd, double, +)
+KW_PAIR(vd, double, -)
+KW_PAIR(vd, double, *)
+KW_PAIR(vd, double, /)
+KW_PAIR(vl, int64_t, +)
+KW_PAIR(vl, int64_t, -)
+KW_PAIR(vl, int64_t, *)
+KW_PAIR(vl, int64_t, &)
+KW_PAIR(vl, int64_t, |)
+KW_PAIR(vl, int64_t, ^)
+KW_PAIR(vl, int64_t, <<)
+KW_PAIR(vl, int64_t, >>)
+#undef KW_PAIR
+KW_INLINE vd operator-(vd a) { return {-a.lo, -a.hi}; }
+KW_INLINE vl operator-(vl a) { return {-a.lo, -a.hi}; }
+KW_INLINE vl operator~(vl a) { return {~a.lo, ~a.hi}; }
+KW_INLINE vl operator/(vl a, vl b) { return {a.lo / b.lo, a.hi / b.hi}; }
+KW_INLINE vl operator%(vl a, vl b) { return {a.lo % b.lo, a.hi % b.hi}; }
+
+// ── comparisons and selection ──────────────────────────────────────────────────────────────────────────────────────
+#define KW_COMPARE(NAME, OP)                                             \
+  KW_INLINE vi NAME(vf a, vf b) { return a OP b; }                       \
+  KW_INLINE vi NAME(vi a, vi b) { return a OP b; }                       \
+  KW_INLINE vi NAME(vd a, vd b) { return narrow(a.lo OP b.lo, a.hi OP b.hi); } \
+  KW_INLINE vi NAME(vl a, vl b) { return narrow(a.lo OP b.lo, a.hi OP b.hi); } \
+  KW_INLINE bool NAME(float a, float b) { return a OP b; }               \
+  KW_INLINE bool NAME(double a, double b) { return a OP b; }             \
+  KW_INLINE bool NAME(int32_t a, int32_t b) { return a OP b; }           \
+  KW_INLINE bool NAME(int64_t a, int64_t b) { return a OP b; }           \
+  KW_INLINE bool NAME(bool a, bool b) { return a OP b; }
+KW_COMPARE(eq, ==)
+KW_COMPARE(ne, !=)
+KW_COMPARE(lt, <)
+KW_COMPARE(le, <=)
+KW_COMPARE(gt, >)
+KW_COMPARE(ge, >=)
+#undef KW_COMPARE
+
+KW_INLINE vf select(vi m, vf a, vf b) { return m ? a : b; }
+KW_INLINE vi select(vi m, vi a, vi b) { return m ? a : b; }
+KW_INLINE vd select(vi m, vd a, vd b) { return {low_l(m) ? a.lo : b.lo, high_l(m) ? a.hi : b.hi}; }
+KW_INLINE vl select(vi m, vl a, vl b) { return {low_l(m) ? a.lo : b.lo, high_l(m) ? a.hi : b.hi}; }
+template <class S>
+KW_INLINE S select(bool m, S a, S b) {
+  return m ? a : b;
+}
+// One bit per lane.
+KW_INLINE unsigned short bits(vi m) {
+#if defined(__clang__)
+  typedef bool b16 __attribute__((ext_vector_type(16)));
+  return __builtin_bit_cast(unsigned short, __builtin_convertvector(m, b16));
+#elif defined(__AVX512F__)
+  return static_cast<unsigned short>(__builtin_ia32_ptestmd512(m, m, -1));
+#else
+  unsigned r = 0;
+  for (int k = 0; k < W; ++k) r |= (m[k] ? 1u : 0u) << k;
+  return static_cast<unsigned short>(r);
+#endif
+}
+KW_INLINE bool any(vi m) { return bits(m) != 0; }
+KW_INLINE bool all(vi m) { return !any(~m); }
+KW_INLINE bool any(bool m) { return m; }
+KW_INLINE bool all(bool m) { return m; }
+
+// ── conversions ────────────────────────────────────────────────────────────────────────────────────────────────────
+// to<V>(x): x as the lane type of V. Floating to integer truncates.
+template <class To>
+struct Into;
+template <>
+struct Into<vf> {
+  static KW_INLINE vf of(vf x) { return x; }
+  static KW_INLINE vf of(vi x) { return __builtin_convertvector(x, vf); }
+  static KW_INLINE vf of(vd x) { return join(__builtin_convertvector(x.lo, vf8), __builtin_convertvector(x.hi, vf8)); }
+  static KW_INLINE vf of(vl x) { return join(__builtin_convertvector(x.lo, vf8), __builtin_convertvector(x.hi, vf8)); }
+};
+template <>
+struct Into<vd> {
+  static KW_INLINE vd of(vd x) { return x; }
+  static KW_INLINE vd of(vf x) { return {__builtin_convertvector(low(x), vd8), __builtin_convertvector(high(x), vd8)}; }
+  static KW_INLINE vd of(vi x) { return {__builtin_convertvector(low(x), vd8), __builtin_convertvector(high(x), vd8)}; }
+  static KW_INLINE vd of(vl x) { return {__builtin_convertvector(x.lo, vd8), __builtin_convertvector(x.hi, vd8)}; }
+};
+template <>
+struct Into<vi> {
+  static KW_INLINE vi of(vi x) { return x; }
+  static KW_INLINE vi of(vf x) { return __builtin_convertvector(x, vi); }
+  static KW_INLINE vi of(vd x) { return narrow(__builtin_convertvector(x.lo, vl8), __builtin_convertvector(x.hi, vl8)); }
+  static KW_INLINE vi of(vl x) { return narrow(x.lo, x.hi); }
+};
+template <>
+struct Into<vl> {
+  static KW_INLINE vl of(vl x) { return x; }
+  static KW_INLINE vl of(vi x) { return {low_l(x), high_l(x)}; }
+  static KW_INLINE vl of(vf x) { return {__builtin_convertvector(low(x), vl8), __builtin_convertvector(high(x), vl8)}; }
+  static KW_INLINE vl of(vd x) { return {__builtin_convertvector(x.lo, vl8), __builtin_convertvector(x.hi, vl8)}; }
+};
+template <>
+struct Into<float> {
+  template <class S>
+  static KW_INLINE float of(S x) {
+    return static_cast<float>(x);
+  }
+};
+template <>
+struct Into<double> {
+  template <class S>
+  static KW_INLINE double of(S x) {
+    return static_cast<double>(x);
+  }
+};
+template <>
+struct Into<int32_t> {
+  template <class S>
+  static KW_INLINE int32_t of(S x) {
+    return static_cast<int32_t>(static_cast<int64_t>(x));
+  }
+};
+template <>
+struct Into<int64_t> {
+  template <class S>
+  static KW_INLINE int64_t of(S x) {
+    return static_cast<int64_t>(x);
+  }
+};
+template <class To, class From>
+KW_INLINE To to(From x) {
+  return Into<To>::of(x);
+}
+
+// A mask as numbers (0 or 1), and numbers as a mask (x != 0).
+template <class V>
+KW_INLINE V from_mask(vi m) {
+  return Into<V>::of(m & 1);
+}
+template <class S>
+KW_INLINE S from_mask(bool m) {
+  return static_cast<S>(m);
+}
+KW_INLINE vi to_mask(vf x) { return x != 0.0f; }
+KW_INLINE vi to_mask(vi x) { return x != 0; }
+KW_INLINE vi to_mask(vd x) { return ne(x, splat<vd>(0)); }
+KW_INLINE vi to_mask(vl x) { return ne(x, splat<vl>(0)); }
+template <class S>
+KW_INLINE bool to_mask(S x) {
+  return x != 0;
+}
+
+// Narrow integers are computed in int32 and wrapped to their width.
+template <class T>
+KW_INLINE int32_t wrap(int32_t x) {
+  return static_cast<T>(x);
+}
+template <class T>
+KW_INLINE vi wrap(vi x) {
+  constexpr int shift = 32 - 8 * static_cast<int>(sizeof(T));
+  if constexpr (T(-1) < T(0)) return (x << shift) >> shift;
+  else return x & static_cast<int32_t>((uint64_t(1) << (8 * sizeof(T))) - 1);
+}
+
+// ── storage: widen on load, round on store ─────────────────────────────────────────────────────────────────────────
+KW_INLINE vf widen(vu16 bits, bf16) { return reinterpret_cast<vf>(__builtin_convertvector(bits, vu) << 16); }
+KW_INLINE vu16 round_bf16(vf x) {
+  vu u = reinterpret_cast<vu>(x);
+  vu rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+  vu quiet = (u >> 16) | 0x40u;
+  return __builtin_convertvector((x != x) ? quiet : rounded, vu16);
+}
+KW_INLINE uint16_t round_bf16(float x) {
+  uint32_t u = __builtin_bit_cast(uint32_t, x);
+  if (x != x) return static_cast<uint16_t>((u >> 16) | 0x40u);
+  return static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+}
+KW_INLINE float widen(bf16 x) { return __builtin_bit_cast(float, static_cast<uint32_t>(x.bits) << 16); }
+KW_INLINE vf widen(vu16 bits, f16) {
+#ifdef __AVX512F__
+  typedef short s16 __attribute__((vector_size(32)));
+  return __builtin_ia32_vcvtph2ps512_mask((s16)bits, vf{}, (short)-1, 4);
+#else
+  vf r{};
+  for (int k = 0; k < W; ++k) r[k] = static_cast<float>(__builtin_bit_cast(f16, static_cast<uint16_t>(bits[k])));
+  return r;
+#endif
+}
+KW_INLINE vu16 round_f16(vf x) {
+#ifdef __AVX512F__
+  typedef short s16 __attribute__((vector_size(32)));
+  return (vu16)__builtin_ia32_vcvtps2ph512_mask(x, 0, s16{}, (short)-1);
+#else
+  vu16 r{};
+  for (int k = 0; k < W; ++k) r[k] = __builtin_bit_cast(uint16_t, static_cast<f16>(x[k]));
+  return r;
+#endif
+}
+KW_INLINE float round_to_bfloat16(float x) { return widen(bf16{round_bf16(x)}); }
+KW_INLINE vf round_to_bfloat16(vf x) { return widen(round_bf16(x), bf16{}); }
+KW_INLINE float round_to_float16(float x) { return static_cast<float>(static_cast<f16>(x)); }
+KW_INLINE vf round_to_float16(vf x) { return widen(round_f16(x), f16{}); }
+
+// Raw<T>: sixteen stored elements as they lie in memory, and their way to and from lanes.
+template <class T>
+struct Raw;
+#define KW_RAW(T, BITS, V, UP, DOWN)                                  \
+  template <>                                                         \
+  struct Raw<T> {                                                     \
+    typedef BITS bits;                                                \
+    typedef V vec;                                                    \
+    static KW_INLINE V up(BITS raw) { return UP; }                    \
+    static KW_INLINE BITS down(V x) { return DOWN; }                  \
+  };
+KW_RAW(float, vf, vf, raw, x)
+KW_RAW(int32_t, vi, vi, raw, x)
+KW_RAW(double, vd, vd, raw, x)
+KW_RAW(int64_t, vl, vl, raw, x)
+KW_RAW(bf16, vu16, vf, widen(raw, bf16{}), round_bf16(x))
+KW_RAW(f16, vu16, vf, widen(raw, f16{}), round_f16(x))
+KW_RAW(int16_t, vs16, vi, __builtin_convertvector(raw, vi), __builtin_convertvector(x, vs16))
+KW_RAW(int8_t, vs8b, vi, __builtin_convertvector(__builtin_convertvector(raw, vs16), vi),
+       __builtin_convertvector(__builtin_convertvector(x, vs16), vs8b))
+KW_RAW(uint8_t, vu8b, vi, __builtin_convertvector(__builtin_convertvector(raw, vu16), vi),
+       __builtin_convertvector(__builtin_convertvector(x, vs16), vu8b))
+#undef KW_RAW
+
+template <class T>
+using vec_t = typename Raw<T>::vec;
+
+// One element.
+KW_INLINE float get(const float* p) { return *p; }
+KW_INLINE double get(const double* p) { return *p; }
+KW_INLINE int64_t get(const int64_t* p) { return *p; }
+KW_INLINE int32_t get(const int32_t* p) { return *p; }
+KW_INLINE int32_t get(const int16_t* p) { return *p; }
+KW_INLINE int32_t get(const int8_t* p) { return *p; }
+KW_INLINE int32_t get(const uint8_t* p) { return *p; }
+KW_INLINE float get(const bf16* p) { return widen(*p); }
+KW_INLINE float get(const f16* p) { return static_cast<float>(*p); }
+KW_INLINE bool get_bool(const b8* p) { return *p != 0; }
+template <class T, class S>
+KW_INLINE void put(T* p, S x) {
+  *p = static_cast<T>(x);
+}
+KW_INLINE void put(bf16* p, float x) { p->bits = round_bf16(x); }
+
+// Sixteen elements.
+template <class T>
+KW_INLINE vec_t<T> load(const T* p) {
+  typename Raw<T>::bits raw;
+  __builtin_memcpy(&raw, p, sizeof raw);
+  return Raw<T>::up(raw);
+}
+template <class T>
+KW_INLINE void store(T* p, vec_t<T> x) {
+  typename Raw<T>::bits raw = Raw<T>::down(x);
+  __builtin_memcpy(p, &raw, sizeof raw);
+}
+
+// GCC and clang disagree on the pointer type of the masked builtins for narrow elements.
+#ifdef __clang__
+#define KW_MEM(CONST, ELEMENT, VECTOR) CONST VECTOR*
+#else
+#define KW_MEM(CONST, ELEMENT, VECTOR) CONST ELEMENT*
+#endif
+
+// The elements whose mask lane is set; other memory is not touched, other lanes are zero.
+template <class T>
+KW_INLINE vec_t<T> load_mask(const T* p, vi mask) {
+#ifdef __AVX512BW__
+  unsigned short m = bits(mask);
+  if constexpr (sizeof(typename Raw<T>::bits) == 64) {
+    return (vec_t<T>)__builtin_ia32_loadups512_mask(reinterpret_cast<const float*>(p), vf{}, m);
+  } else if constexpr (sizeof(T) == 8) {
+    typename Raw<T>::bits raw;
+    auto* d = reinterpret_cast<const double*>(p);
+    vd r{__builtin_ia32_loadupd512_mask(d, vd8{}, static_cast<unsigned char>(m)),
+         __builtin_ia32_loadupd512_mask(d + 8, vd8{}, static_cast<unsigned char>(m >> 8))};
+    __builtin_memcpy(&raw, &r, sizeof raw);
+    return raw;
+  } else if constexpr (sizeof(T) == 2) {
+    typedef short s16 __attribute__((vector_size(32)));
+    return Raw<T>::up((typename Raw<T>::bits)__builtin_ia32_loaddquhi256_mask((KW_MEM(const, short, s16))p, s16{}, m));
+  } else {
+    typedef char c16 __attribute__((vector_size(16)));
+    return Raw<T>::up((typename Raw<T>::bits)__builtin_ia32_loaddquqi128_mask((KW_MEM(const, char, c16))p, c16{}, m));
+  }
+#else
+  T buffer[W] = {};
+  for (int k = 0; k < W; ++k)
+    if (mask[k]) buffer[k] = p[k];
+  return load(buffer);
+#endif
+}
+template <class T>
+KW_INLINE void store_mask(T* p, vec_t<T> x, vi mask) {
+#ifdef __AVX512BW__
+  unsigned short m = bits(mask);
+  if constexpr (sizeof(typename Raw<T>::bits) == 64) {
+    __builtin_ia32_storeups512_mask(reinterpret_cast<float*>(p), (vf)x, m);
+  } else if constexpr (sizeof(T) == 8) {
+    vd raw;
+    __builtin_memcpy(&raw, &x, sizeof raw);
+    auto* d = reinterpret_cast<double*>(p);
+    __builtin_ia32_storeupd512_mask(d, raw.lo, static_cast<unsigned char>(m));
+    __builtin_ia32_storeupd512_mask(d + 8, raw.hi, static_cast<unsigned char>(m >> 8));
+  } else if constexpr (sizeof(T) == 2) {
+    typedef short s16 __attribute__((vector_size(32)));
+    __builtin_ia32_storedquhi256_mask((KW_MEM(, short, s16))p, (s16)Raw<T>::down(x), m);
+  } else {
+    typedef char c16 __attribute__((vector_size(16)));
+    __builtin_ia32_storedquqi128_mask((KW_MEM(, char, c16))p, (c16)Raw<T>::down(x), m);
+  }
+#else
+  T buffer[W];
+  store(buffer, x);
+  for (int k = 0; k < W; ++k)
+    if (mask[k]) p[k] = buffer[k];
+#endif
+}
+
+// The first n of sixteen. With a literal n of 16 (after inlining) this is the plain access.
+template <class T>
+KW_INLINE vec_t<T> load(const T* p, int n) {
+  if (__builtin_constant_p(n) && n == W) return load(p);
+  return load_mask(p, first(n));
+}
+template <class T>
+KW_INLINE void store(T* p, vec_t<T> x, int n) {
+  if (__builtin_constant_p(n) && n == W) store(p, x);
+  else store_mask(p, x, first(n));
+}
+KW_INLINE vi load_bool(const b8* p, int n = W) { return load(p, n) != 0; }
+KW_INLINE void store_bool(b8* p, vi mask, int n = W) { store(p, mask & 1, n); }
+KW_INLINE vi load_bool_mask(const b8* p, vi mask) { return load_mask(p, mask) != 0; }
+
+// Elements `stride` apart (stride may be 0 or negative).
+template <class T>
+KW_INLINE vec_t<T> gather(const T* p, int64_t stride, int n = W) {
+  if (__builtin_constant_p(n) && n == W && __builtin_constant_p(stride) && stride == 2 && sizeof(T) == 4) {
+    // Two loads and a shuffle; the last element read is the last one asked for.
+    vec_t<T> a = load(p), b = load(p + 15);
+    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
+  }
+  T buffer[W] = {};
+#pragma GCC unroll 16
+  for (int k = 0; k < W; ++k)
+    if (k < n) buffer[k] = p[k * stride];
+  return load(buffer);
+}
+template <class T>
+KW_INLINE vec_t<T> gather_mask(const T* p, int64_t stride, vi mask) {
+  T buffer[W] = {};
+  for (int k = 0; k < W; ++k)
+    if (mask[k]) buffer[k] = p[k * stride];
+  return load(buffer);
+}
+template <class T>
+KW_INLINE void scatter(T* p, vec_t<T> x, int64_t stride, int n = W) {
+  T buffer[W];
+  store(buffer, x);
+  for (int k = 0; k < n; ++k) p[k * stride] = buffer[k];
+}
+KW_INLINE vi gather_bool(const b8* p, int64_t stride, int n = W) { return gather(p, stride, n) != 0; }
+KW_INLINE vi gather_bool_mask(const b8* p, int64_t stride, vi mask) { return gather_mask(p, stride, mask) != 0; }
+KW_INLINE void scatter_bool(b8* p, vi mask, int64_t stride, int n = W) { scatter(p, mask & 1, stride, n); }
+
+// Lane by lane: v[k] = fn(start + k) for the first n lanes; for accesses no vector instruction describes.
+template <class V, class F>
+KW_INLINE V lanes(int64_t start, int n, const F& fn) {
+  lane_t<V> buffer[W] = {};
+  for (int k = 0; k < n; ++k) buffer[k] = fn(start + k);
+  return load(buffer);
+}
+template <class F>
+KW_INLINE vi lanes_mask(int64_t start, int n, const F& fn) {
+  int32_t buffer[W] = {};
+  for (int k = 0; k < n; ++k) buffer[k] = fn(start + k) ? -1 : 0;
+  return load(buffer);
+}
+
+// ── across lanes ───────────────────────────────────────────────────────────────────────────────────────────────────
+// NaN-propagating, as torch.maximum and torch.minimum.
+KW_INLINE vf maximum(vf a, vf b) { return ((a > b) | (a != a)) ? a : b; }
+KW_INLINE vf minimum(vf a, vf b) { return ((a < b) | (a != a)) ? a : b; }
+KW_INLINE vi maximum(vi a, vi b) { return a > b ? a : b; }
+KW_INLINE vi minimum(vi a, vi b) { return a < b ? a : b; }
+KW_INLINE vd maximum(vd a, vd b) {
+  return {((a.lo > b.lo) | (a.lo != a.lo)) ? a.lo : b.lo, ((a.hi > b.hi) | (a.hi != a.hi)) ? a.hi : b.hi};
+}
+KW_INLINE vd minimum(vd a, vd b) {
+  return {((a.lo < b.lo) | (a.lo != a.lo)) ? a.lo : b.lo, ((a.hi < b.hi) | (a.hi != a.hi)) ? a.hi : b.hi};
+}
+KW_INLINE vl maximum(vl a, vl b) { return {a.lo > b.lo ? a.lo : b.lo, a.hi > b.hi ? a.hi : b.hi}; }
+KW_INLINE vl minimum(vl a, vl b) { return {a.lo < b.lo ? a.lo : b.lo, a.hi < b.hi ? a.hi : b.hi}; }
+#define KW_SCALAR_MINMAX(S)                                                    \
+  KW_INLINE S maximum(S a, S b) { return (a > b || a != a) ? a : b; }          \
+  KW_INLINE S minimum(S a, S b) { return (a < b || a != a) ? a : b; }
+KW_SCALAR_MINMAX(float)
+KW_SCALAR_MINMAX(double)
+KW_SCALAR_MINMAX(int32_t)
+KW_SCALAR_MINMAX(int64_t)
+#undef KW_SCALAR_MINMAX
+
+#define KW_FOLD(NAME, COMBINE)                                                                        \
+  KW_INLINE float NAME(vf v) {                                                                        \
+    auto f = [](auto a, auto b) __attribute__((always_inline)) { return COMBINE; };                   \
+    v = f(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));    \
+    v = f(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));    \
+    v = f(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));    \
+    v = f(v, __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));    \
+    return v[0];                                                                                      \
+  }                                                                                                   \
+  KW_INLINE int32_t NAME(vi v) {                                                                      \
+    auto f = [](auto a, auto b) __attribute__((always_inline)) { return COMBINE; };                   \
+    v = f(v, __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));    \
+    v = f(v, __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));    \
+    v = f(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));    \
+    v = f(v, __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));    \
+    return v[0];                                                                                      \
+  }                                                                                                   \
+  KW_INLINE double NAME(vd v) {                                                                       \
+    auto f = [](auto a, auto b) __attribute__((always_inline)) { return COMBINE; };                   \
+    double r = v[0];                                                                                  \
+    for (int k = 1; k < W; ++k) r = f(r, v[k]);                                                       \
+    return r;                                                                                         \
+  }                                                                                                   \
+  KW_INLINE int64_t NAME(vl v) {                                                                      \
+    auto f = [](auto a, auto b) __attribute__((always_inline)) { return COMBINE; };                   \
+    int64_t r = v[0];                                                                                 \
+    for (int k = 1; k < W; ++k) r = f(r, v[k]);                                                       \
+    return r;                                                                                         \
+  }
+KW_FOLD(hsum, a + b)
+KW_FOLD(hprod, a* b)
+KW_FOLD(hmax, maximum(a, b))
+KW_FOLD(hmin, minimum(a, b))
+#undef KW_FOLD
+// Sum of float lanes without losing the low bits of a long sum.
+KW_INLINE double hsum_d(vf v) {
+  vd8 s = __builtin_convertvector(low(v), vd8) + __builtin_convertvector(high(v), vd8);
+  return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
+}
+
+// ── memory ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+// Non-temporal store of a full, 64-byte aligned vector: for outputs larger than the last cache.
+template <class T>
+KW_INLINE void stream(T* p, vec_t<T> x) {
+  typename Raw<T>::bits raw = Raw<T>::down(x);
+#if defined(__clang__)
+  if constexpr (sizeof raw == 64) {
+    __builtin_nontemporal_store(raw, reinterpret_cast<decltype(raw)*>(p));
+    return;
+  }
+#elif defined(__AVX512F__)
+  typedef long long q8 __attribute__((vector_size(64)));
+  if constexpr (sizeof raw == 64) {
+    __builtin_ia32_movntdq512(reinterpret_cast<q8*>(p), (q8)raw);
+    return;
+  }
+#endif
+  __builtin_memcpy(p, &raw, sizeof raw);
+}
+KW_INLINE void stream_fence() {
+#ifdef __SSE__
+  __builtin_ia32_sfence();
+#endif
+}
+// Asks for 2 MiB pages in the aligned interior: a fresh large output otherwise spends its time in 4 KiB page faults.
+KW_INLINE void advise_huge(void* p, int64_t bytes) {
+#ifdef __linux__
+  constexpr uint64_t huge = uint64_t(1) << 21;
+  uint64_t begin = (reinterpret_cast<uint64_t>(p) + huge - 1) & ~(huge - 1);
+  uint64_t end = (reinterpret_cast<uint64_t>(p) + static_cast<uint64_t>(bytes)) & ~(huge - 1);
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, 14 /* MADV_HUGEPAGE */);
+#endif
+}
+
+}  // namespace kw
