@@ -25,9 +25,12 @@ class DynamicSize:
 class Task:
     """What must be computed.
 
-    ``kind``: "kernelbench" (a file with Model/get_inputs/get_init_inputs), "function" (an attribute of a file or module)
-    or "pickled" (a callable handed over in Python, with its example arguments, by cloudpickle in ``payload``).
-    ``shrunk`` lists (tensor argument, dim, old size, new size) of sizes that ``--scale cpu`` made smaller.
+    ``kind``: "kernelbench" (a file with Model/get_inputs/get_init_inputs), "function" (an attribute of a file or
+    module) or "pickled" (a callable handed over in Python, with its example arguments, by cloudpickle in ``payload``).
+    ``module`` names the importable module a "function" or class comes from, when it is not a file of its own.
+    ``shrunk`` lists (tensor argument, dim, old size, new size) of sizes that ``--scale cpu`` made smaller, and
+    ``patches`` the (integer constant of the source, new value) pairs by which the source itself draws them smaller.
+    ``dtype`` other than "float32" casts parameters and floating inputs; "float32" leaves the task's own dtypes alone.
     """
 
     name: str
@@ -39,6 +42,8 @@ class Task:
     shrunk: tuple[tuple[int, int, int, int], ...] = ()
     dynamic: tuple[DynamicSize, ...] = ()
     dtype: str = "float32"
+    module: str = ""
+    patches: tuple[tuple[str, int], ...] = ()
 
     @property
     def digest(self) -> str:

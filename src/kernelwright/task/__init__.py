@@ -1,0 +1,19 @@
+"""Tasks: what must be computed, read from a user's PyTorch code, with inputs to draw and a cost to compare with."""
+
+from kernelwright.task._inputs import STRUCTURES
+from kernelwright.task._load import from_callable, from_source, in_domain, load, module_state, with_dtype
+from kernelwright.task._task import Cost, DynamicSize, Reference, Task
+
+__all__ = [
+    "STRUCTURES",
+    "Cost",
+    "DynamicSize",
+    "Reference",
+    "Task",
+    "from_callable",
+    "from_source",
+    "in_domain",
+    "load",
+    "module_state",
+    "with_dtype",
+]
