@@ -178,6 +178,19 @@ KW_INLINE bool all(vi m) { return !any(~m); }
 KW_INLINE bool any(bool m) { return m; }
 KW_INLINE bool all(bool m) { return m; }
 
+// Integer arithmetic wraps, as torch's does; signed overflow in C++ is undefined.
+#define KW_WRAPPING(NAME, OP)                                                                                   \
+  KW_INLINE int32_t NAME(int32_t a, int32_t b) { return int32_t(uint32_t(a) OP uint32_t(b)); }                  \
+  KW_INLINE int64_t NAME(int64_t a, int64_t b) { return int64_t(uint64_t(a) OP uint64_t(b)); }                  \
+  KW_INLINE vi NAME(vi a, vi b) { return (vi)((vu)a OP(vu) b); }                                                \
+  KW_INLINE vl NAME(vl a, vl b) {                                                                               \
+    return {(vl8)((vul8)a.lo OP(vul8) b.lo), (vl8)((vul8)a.hi OP(vul8) b.hi)};                                  \
+  }
+KW_WRAPPING(add, +)
+KW_WRAPPING(sub, -)
+KW_WRAPPING(mul, *)
+#undef KW_WRAPPING
+
 // ── conversions ────────────────────────────────────────────────────────────────────────────────────────────────────
 // to<V>(x): x as the lane type of V. Floating to integer truncates.
 template <class To>
@@ -490,6 +503,14 @@ KW_INLINE vi lanes_mask(int64_t start, int n, const F& fn) {
   for (int k = 0; k < n; ++k) buffer[k] = fn(start + k) ? -1 : 0;
   return load(buffer);
 }
+
+// Lane by lane with the lane's number: for scattered writes.
+template <class F>
+KW_INLINE void each_lane(int64_t start, int n, const F& fn) {
+  for (int k = 0; k < n; ++k) fn(start + k, k);
+}
+// 0 <= index < size, per lane.
+KW_INLINE vi inside(vi index, int32_t size) { return (index >= 0) & (index < size); }
 
 // ── across lanes ───────────────────────────────────────────────────────────────────────────────────────────────────
 // NaN-propagating, as torch.maximum and torch.minimum.
