@@ -1,0 +1,96 @@
+"""One task's row in every JSON document: an outcome boiled down to what another program wants to compare."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kernelwright.search._outcome import Outcome
+    from kernelwright.task import Task
+
+RIVALS = ("eager", "compile")
+STATUSES = ("won", "baseline", "unscored", "failed")
+
+
+@dataclass(frozen=True)
+class Record:
+    """The result of one task. ``speedup`` and ``interval`` hold a value (or None where not measured) for every rival.
+
+    ``correct`` says that what is served was proven to compute the task, or is the user's own baseline. ``shrunk``
+    lists {"argument", "dim", "from", "to"} of the sizes that ``--scale cpu`` made smaller.
+    """
+
+    task: str
+    status: str
+    correct: bool
+    speedup: dict[str, float | None]
+    interval: dict[str, tuple[float, float] | None]
+    roofline: float | None
+    proposer: str | None
+    candidates: int
+    seconds: float
+    reason: str
+    shrunk: tuple[dict[str, int], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form; :meth:`from_dict` is the inverse."""
+        data = asdict(self)
+        data["interval"] = {rival: None if pair is None else list(pair) for rival, pair in self.interval.items()}
+        data["shrunk"] = list(data["shrunk"])
+        return data
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Record:
+        """Read a record back."""
+        interval = {rival: None if pair is None else (pair[0], pair[1]) for rival, pair in data["interval"].items()}
+        return Record(**{**data, "interval": interval, "shrunk": tuple(data["shrunk"])})
+
+
+def record(outcome: Outcome, name: str | None = None) -> Record:
+    """Boil an outcome down; ``name`` replaces the task's own name (a suite's path, say)."""
+    speedup: dict[str, float | None] = dict.fromkeys(RIVALS)
+    interval: dict[str, tuple[float, float] | None] = dict.fromkeys(RIVALS)
+    if outcome.measurement is not None:
+        for rival, ratio in outcome.measurement.speedup.items():
+            if rival in speedup and math.isfinite(ratio.median):
+                speedup[rival] = ratio.median
+                interval[rival] = _finite_pair(ratio.lo, ratio.hi)
+    served = outcome.winner.target if outcome.winner is not None else None
+    if outcome.status == "baseline" and served in RIVALS:
+        # What is served IS this rival, so their ratio is one by definition, whatever a second timing of it said.
+        speedup[served], interval[served] = 1.0, (1.0, 1.0)
+    return Record(
+        task=name or outcome.task.name,
+        status=outcome.status,
+        correct=outcome.status in ("won", "baseline"),
+        speedup=speedup,
+        interval=interval,
+        roofline=_finite(outcome.measurement.roofline) if outcome.measurement is not None else None,
+        proposer=outcome.winner.proposer if outcome.winner is not None else None,
+        candidates=len(outcome.candidates),
+        seconds=outcome.seconds,
+        reason=outcome.reason,
+        shrunk=shrunk_rows(outcome.task),
+    )
+
+
+def failed_record(name: str, reason: str, seconds: float) -> Record:
+    """The record of a task that never came to an outcome: its process crashed, ran out of time or out of memory."""
+    nothing: dict[str, Any] = dict.fromkeys(RIVALS)
+    return Record(name, "failed", False, nothing, dict(nothing), None, None, 0, seconds, reason)
+
+
+def shrunk_rows(task: Task) -> tuple[dict[str, int], ...]:
+    """The sizes that were made smaller, self-explaining."""
+    return tuple({"argument": a, "dim": d, "from": old, "to": new} for a, d, old, new in task.shrunk)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _finite_pair(lo: float, hi: float) -> tuple[float, float] | None:
+    return (lo, hi) if math.isfinite(lo) and math.isfinite(hi) else None
