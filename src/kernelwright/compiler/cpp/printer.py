@@ -59,7 +59,7 @@ class Printer:
         ranges: Ranges | None = None,
         known: Mapping[str, Temp] | None = None,
         stream: frozenset[str] = frozenset(),
-        prefix: str = "t",
+        prefix: str = "v",
     ) -> None:
         self.program, self.lane, self.count, self.acc = program, lane, count, acc
         self.ranges: Ranges = ranges or {}
