@@ -1,8 +1,8 @@
 """``torch.compile(model, backend="kernelwright")``, for inference and training.
 
-Dynamo hands over a graph, AOTAutograd splits it into forward and backward graphs of ATen operations; each graph is a task
-like any other: generated, judged in a worker, measured against the graph as it stands, archived, served. A graph whose
-kernel is not accepted, or not faster, runs as it was.
+Dynamo hands over a graph, AOTAutograd splits it into forward and backward graphs of ATen operations; each graph is a
+task like any other: generated, judged in a worker, measured against the graph as it stands, archived, served. A graph
+whose kernel is not accepted, or not faster, runs as it was.
 """
 
 from __future__ import annotations

@@ -100,7 +100,9 @@ def test_aten_calls_stand_between_entries() -> None:
         results=("z",),
     )
     x = torch.randn(5, 3)
-    torch.testing.assert_close(load(Candidate("cpu", "t", SCALE.replace("FACTOR", "2.0f"), plan), torch.neg, {})(x), (x * 2).sum(1))
+    torch.testing.assert_close(
+        load(Candidate("cpu", "t", SCALE.replace("FACTOR", "2.0f"), plan), torch.neg, {})(x), (x * 2).sum(1)
+    )
 
 
 def test_mutations_reach_the_state() -> None:
@@ -133,7 +135,9 @@ def test_concurrent_calls_do_not_share_memory() -> None:
 
 
 def test_plans_survive_json() -> None:
-    plan = scale_plan(steps=(EntryCall("run0", ("x", "y")), AtenCall("aten.neg.default", ({"tensor": "y"},), (), ("z",))))
+    plan = scale_plan(
+        steps=(EntryCall("run0", ("x", "y")), AtenCall("aten.neg.default", ({"tensor": "y"},), (), ("z",)))
+    )
     assert plan_from_json(plan_to_json(plan)) == plan
 
 

@@ -1,4 +1,4 @@
-"""The compiler from end to end: capture, lower, fuse, group, schedule, print, assemble. Each step is a pure function."""
+"""The compiler from end to end: capture, lower, fuse, group, schedule, print, assemble: pure functions."""
 
 from __future__ import annotations
 

@@ -136,7 +136,10 @@ class _Search:
         reference = load(self.task)
         try:
             proposer = CompilerProposer(
-                reference.call, reference.draw(0, "given"), self.task.dynamic, title=f"{self.task.name}, by kernelwright"
+                reference.call,
+                reference.draw(0, "given"),
+                self.task.dynamic,
+                title=f"{self.task.name}, by kernelwright",
             )
         except (Unsupported, ReferenceFailed) as error:
             self.reason = f"Nothing of the task could be lowered: {error}"
@@ -154,9 +157,7 @@ class _Search:
         reserve = self.effort.final + 12.0 * len(self.effort.rivals) if self.best else 0.0
         return len(self.trials) < self.effort.candidates and self.elapsed + reserve < self.budget
 
-    def _try_all(
-        self, proposer: CompilerProposer | None, batch: Sequence[Candidate], faults: Sequence[str]
-    ) -> None:
+    def _try_all(self, proposer: CompilerProposer | None, batch: Sequence[Candidate], faults: Sequence[str]) -> None:
         for candidate, fault in zip(batch, faults, strict=True):
             self.tell("candidate", candidate.label, digest=candidate.digest, label=candidate.label, proposer="compiler")
             seconds = self._try(candidate, fault)
@@ -288,9 +289,7 @@ def _settle(measurement: Measurement, leader: Candidate, rivals: Sequence[Candid
     roofline = measurement.roofline
     if roofline is not None:
         roofline = roofline * times[leader.label] / times[champion.label]
-    final = Measurement(
-        times[champion.label], named, speedup, roofline, measurement.rounds, measurement.cold
-    )
+    final = Measurement(times[champion.label], named, speedup, roofline, measurement.rounds, measurement.cold)
     return final, champion
 
 

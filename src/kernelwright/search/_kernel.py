@@ -81,7 +81,9 @@ class Kernel:
             lines.append(outcome.reason)
         if outcome.verdict and outcome.verdict.checks:
             worst = max(check.error for check in outcome.verdict.checks)
-            lines.append(f"{len(outcome.verdict.checks)} checks against float64; largest error {worst:.2f} of its bound")
+            lines.append(
+                f"{len(outcome.verdict.checks)} checks against float64; largest error {worst:.2f} of its bound"
+            )
         if outcome.measurement:
             for rival, ratio in outcome.measurement.speedup.items():
                 lines.append(f"{ratio.median:.2f}x {rival} [{ratio.lo:.2f}, {ratio.hi:.2f}]")

@@ -89,9 +89,7 @@ def assemble(
         steps=tuple(plan_steps),
         results=program.outputs[: len(program.outputs) - len(mutations)],
         treespec=treespec,
-        symbols=tuple(
-            SymbolSpec(s.name, program.inputs.index(s.tensor), s.dim, s.lo, s.hi) for s in program.symbols
-        ),
+        symbols=tuple(SymbolSpec(s.name, program.inputs.index(s.tensor), s.dim, s.lo, s.hi) for s in program.symbols),
         workspace=arena,
         mutations=mutations,
         constants=constants,
@@ -236,7 +234,9 @@ def _entry(
     places: dict[str, Size],
     workspace: bool,
 ) -> str:
-    lines = [f'extern "C" KW_EXPORT int __tvm_ffi_{entry}(void*, const kw::Any* args, int32_t count, kw::Any* result) {{']
+    lines = [
+        f'extern "C" KW_EXPORT int __tvm_ffi_{entry}(void*, const kw::Any* args, int32_t count, kw::Any* result) {{'
+    ]
     total = len(names) + workspace
     lines.append(f"  if (count != {total}) return kw::answer(result, {total + 1});")
     position = {name: i for i, name in enumerate(names)}
@@ -276,9 +276,7 @@ def _bind(tensor: Tensor, position: int) -> list[str]:
     ]
     ctype = _CTYPE[tensor.dtype]
     qualifier = "const " if tensor.role == "input" else ""
-    lines.append(
-        f"  auto* {name} = reinterpret_cast<{qualifier}{ctype}*>(kw::data(kw::tensor(args[{position}])));"
-    )
+    lines.append(f"  auto* {name} = reinterpret_cast<{qualifier}{ctype}*>(kw::data(kw::tensor(args[{position}])));")
     size = tensor_bytes(tensor)
     if tensor.role != "input" and (not isinstance(size, int) or size >= HUGE_PAGE_BYTES):
         lines.append(f"  kw::advise_huge({name}, {cpp_size(size)});")

@@ -20,7 +20,7 @@ from ...paths import cache_dir
 
 INCLUDE = Path(__file__).parent / "include"
 FLAGS = (
-    "-std=c++20", "-O3", "-march=native", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti",
+    "-std=c++20", "-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti",
     # NaN and inf keep their meaning; only errno, traps and unfused multiply-add are given up.
     "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fno-semantic-interposition", "-w",
 )  # fmt: skip
@@ -84,11 +84,12 @@ def _compile(source: str, compiler: Compiler, folder: Path, timeout: float) -> f
 
 def _flags(compiler: Compiler) -> tuple[str, ...]:
     # zig turns undefined behaviour into traps unless told otherwise.
-    return (*FLAGS, "-fno-sanitize=undefined") if compiler.kind == "zig" else FLAGS
+    quiet = ("-fno-sanitize=undefined",) if compiler.kind == "zig" else ()
+    return (*FLAGS, *compiler.native_flags(), *quiet)
 
 
 def _key(source: str, compiler: Compiler) -> str:
-    parts = (source, _headers_digest(), compiler.version, " ".join(compiler.argv), " ".join(_flags(compiler)), _isa())
+    parts = (source, _headers_digest(), compiler.identity, " ".join(compiler.argv), " ".join(_flags(compiler)), _isa())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -102,7 +103,7 @@ def _headers_digest() -> str:
 
 @functools.cache
 def _isa() -> str:
-    """What -march=native means here: a cache folder shared between machines must not mix instruction sets."""
+    """What "native" means here: a cache folder shared between machines must not mix instruction sets."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -105,9 +105,7 @@ class Launcher:
                 return workspace
         return torch.empty(need, dtype=torch.uint8)
 
-    def _call_entry(
-        self, step: EntryCall, named: Mapping[str, torch.Tensor], workspace: torch.Tensor | None
-    ) -> None:
+    def _call_entry(self, step: EntryCall, named: Mapping[str, torch.Tensor], workspace: torch.Tensor | None) -> None:
         arguments = [named[name] for name in step.args]
         if workspace is not None:
             arguments.append(workspace)
@@ -247,7 +245,7 @@ def _row_major(spec: TensorSpec) -> bool:
 
 
 def _resolve(op: str) -> Callable[..., Any]:
-    """"aten.convolution.default" -> the operator."""
+    """ "aten.convolution.default" -> the operator."""
     target: Any = torch.ops
     for part in op.split("."):
         target = getattr(target, part)
