@@ -63,6 +63,14 @@ class ArchiveTooNew(ArchiveError):
     """The archive was written by a newer version of kernelwright."""
 
 
+class ArchiveFull(ArchiveError):
+    """The disk is full or failing, so nothing more can be recorded; what was recorded is kept."""
+
+
+class ArchiveBusy(ArchiveError):
+    """Another process held the archive's lock for longer than is worth waiting."""
+
+
 class LockMismatch(ArchiveError):
     """``kernelwright.lock`` pins a winner that the archive does not hold or that no longer verifies."""
 
@@ -73,3 +81,15 @@ class OutsideDomain(KernelwrightError):
 
 class Unsupported(KernelwrightError):
     """The compiler has no lowering for this operation; callers keep it as an ATen call."""
+
+
+class OptionInvalid(KernelwrightError):
+    """An option of a command has a value that makes no sense."""
+
+
+class OutputUnwritable(KernelwrightError):
+    """A file or folder that was asked for as output cannot be written."""
+
+
+class SuiteInvalid(KernelwrightError):
+    """The folder given as a suite holds no task files, or not those that were asked for."""
