@@ -1,6 +1,7 @@
 """The loop: ask proposers, build, judge, measure, keep the best, remember everything; stop when the budget is spent.
 
-Whatever happens, the answer is the fastest accepted candidate so far; the user's own code is a candidate like any other.
+Whatever happens, the answer is the fastest accepted candidate so far; the user's own code is a candidate like any
+other.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..archive import Archive
@@ -48,21 +50,25 @@ def generate_task(
     budget: float = 60.0,
     effort: str = "balanced",
     archive: Archive | None = None,
+    lock: Path | None = None,
     on_event: Listener | None = None,
 ) -> Outcome:
     """Find the fastest accepted candidate for a task within ``budget`` seconds.
 
-    A winner that the archive already holds for this machine is returned at once. KeyboardInterrupt ends the search and
+    A winner that the archive already holds for this machine is returned at once; one from another machine or toolchain
+    is judged again first. ``lock`` pins the choice (``kernelwright.lock``). KeyboardInterrupt ends the search and
     returns the best so far. Raises ``TaskError`` when the reference cannot be used, ``TargetUnknown`` for a bad target.
     """
     check_target(target)
     if effort not in EFFORTS:
         raise KernelwrightError(f"Effort {effort!r} does not exist: choose one of {', '.join(EFFORTS)}.")
     search = _Search(task, target, budget, EFFORTS[effort], archive, on_event or (lambda event: None))
-    if archive is not None:
-        known = recall(archive, task, target)
-        if known is not None:
-            return known
+    known = recall(archive, task, target, lock) if archive is not None else None
+    if known is not None and known.outcome is not None:
+        return known.outcome
+    if known is not None:
+        search.note(f"The archive's winner is judged again, because {known.why}.")
+        search.seed = known.candidate
     try:
         search.run()
     except KeyboardInterrupt:
@@ -92,6 +98,7 @@ class _Search:
     reason: str = ""
     cost: Cost | None = None
     session: Session | None = None
+    seed: Candidate | None = None  # a winner from elsewhere, to be judged first
 
     # ── telling ──
 
@@ -115,6 +122,8 @@ class _Search:
                 self.tell("stage", "capture")
                 proposer = self._proposer()
                 first = proposer.propose(1) if proposer else []
+                if self.seed is not None and self.seed.source and self.seed.digest not in {c.digest for c in first}:
+                    first.insert(0, self.seed)
                 built = pool.submit(_build_all, first)
                 warm.result()
                 self.cost = self.session.cost
@@ -184,7 +193,7 @@ class _Search:
         if self.best is None or self.best.measurement is None or ratio > _ratio(self.best.measurement, EAGER):
             self.best = trial
             self.tell("best", candidate.label, **tag, speedup={"eager": ratio})
-        return measurement.seconds / 1.0
+        return measurement.seconds
 
     def _finish(self) -> None:
         """Measure the leader against every rival in one run, and let the fastest of all win."""

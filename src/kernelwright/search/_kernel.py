@@ -105,6 +105,7 @@ def generate(
     effort: str = "balanced",
     dynamic: tuple[DynamicSize, ...] = (),
     archive: Archive | Path | None = None,
+    lock: Path | None = None,
     name: str | None = None,
     on_event: Listener | None = None,
 ) -> Kernel:
@@ -112,8 +113,8 @@ def generate(
 
     ``example_inputs``: the positional arguments of one call. ``dynamic``: sizes that may vary, each with its range; the
     kernel is then verified across the box and refuses outside it. ``budget``: seconds. ``effort``: "quick", "balanced"
-    or "full". ``archive``: an ``Archive``, the path of one, or None for the user's own. Raises ``TaskError`` when the
-    function cannot be used as a reference.
+    or "full". ``archive``: an ``Archive``, the path of one, or None for the user's own. ``lock``: a
+    ``kernelwright.lock`` whose pins decide. Raises ``TaskError`` when the function cannot be used as a reference.
 
     >>> import torch, kernelwright
     >>> kernel = kernelwright.generate(lambda x: torch.softmax(x * 2, -1), (torch.randn(64, 512),), effort="quick")
@@ -124,7 +125,9 @@ def generate(
     task = from_callable(fn_or_module, inputs, name=name, dynamic=dynamic)
     store = archive if isinstance(archive, Archive) else Archive(archive)
     try:
-        outcome = generate_task(task, target=target, budget=budget, effort=effort, archive=store, on_event=on_event)
+        outcome = generate_task(
+            task, target=target, budget=budget, effort=effort, archive=store, lock=lock, on_event=on_event
+        )
     finally:
         if store is not archive:
             store.close()

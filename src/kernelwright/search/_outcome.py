@@ -19,7 +19,7 @@ class Event:
 
     - "stage": a new phase begins; ``message`` names it ("capture", "compile", "judge", "measure").
     - "candidate": a candidate exists; ``digest``, ``label``, ``proposer``.
-    - "verdict": it was judged; ``digest``, ``label``, ``status``, ``reason``, ``error`` (largest error in units of its bound).
+    - "verdict": it was judged; ``digest``, ``label``, ``status``, ``reason``, ``error`` (in units of its bound).
     - "measured": it was timed; ``digest``, ``label``, ``seconds``, ``speedup`` ({rival: ratio}).
     - "best": it leads; ``digest``, ``label``, ``speedup`` ({rival: ratio}).
     - "note": something worth a line (an operation that stayed an ATen call, a cache that could not be written).
