@@ -1,0 +1,30 @@
+"""A dilated convolution of an atrous pyramid (DeepLab).
+
+Class: convolution
+"""
+
+import torch
+from torch import nn
+
+batch = 2
+channels = 96
+side = 52
+
+
+class Model(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=6, dilation=6, bias=False)
+        fan_in = self.conv.weight[0].numel()
+        nn.init.normal_(self.conv.weight, std=fan_in**-0.5)
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+def get_inputs():
+    return [torch.randn(batch, channels, side, side)]
+
+
+def get_init_inputs():
+    return [channels]

@@ -1,0 +1,30 @@
+"""The depthwise 3x3 convolution with stride two of a mobile network.
+
+Class: convolution
+"""
+
+import torch
+from torch import nn
+
+batch = 8
+channels = 144
+side = 60
+
+
+class Model(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, stride=2, padding=1, groups=width)
+        fan_in = self.conv.weight[0].numel()
+        nn.init.normal_(self.conv.weight, std=fan_in**-0.5)
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+def get_inputs():
+    return [torch.randn(batch, channels, side, side)]
+
+
+def get_init_inputs():
+    return [channels]
