@@ -1,4 +1,4 @@
-"""Drawing primitives: a few SVG shapes, scales and ticks; no library, for a report must need no network and no script."""
+"""Drawing primitives: a few SVG shapes, scales and ticks; no library, for a report must need no network, no script."""
 
 from __future__ import annotations
 
