@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..compiler import Kernel, Prepared, emit, prepare
+from ..compiler._pipeline import Kernel, Prepared, emit, prepare
 from ..targets import Candidate
 from ..task import DynamicSize
 
