@@ -140,5 +140,5 @@ def _check_unique(path: Path, pins: Iterable[LockEntry]) -> None:
     if twice:
         task, shape_class, dtype, target = twice[0]
         raise LockMismatch(
-            f"The lock file {path} pins two winners for task {task[:12]} ({shape_class or 'any shape'}, {dtype}, {target})."
+            f"The lock file {path} pins two winners for task {task[:12]} ({shape_class}, {dtype}, {target})."
         )
