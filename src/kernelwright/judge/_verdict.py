@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..errors import KernelwrightError
+
 
 @dataclass(frozen=True)
 class Check:
@@ -48,7 +50,8 @@ class Measurement:
     """Times of one candidate and its rivals, interleaved in one run.
 
     ``seconds`` is the candidate's median; ``rivals`` the rivals' by label; ``speedup`` the paired ratios by label.
-    ``roofline`` is the fraction of the machine's measured bound reached (None when the cost is unknown).
+    ``roofline`` is the fraction of the machine's measured bound reached (None when the cost is unknown). ``notes``:
+    rivals that were left out and why, times that physics does not allow.
     """
 
     seconds: float
@@ -57,3 +60,12 @@ class Measurement:
     roofline: float | None
     rounds: int
     cold: bool  # caches: True when inputs were rotated through more memory than the last-level cache
+    notes: tuple[str, ...] = ()
+
+
+class Rejected(KernelwrightError):
+    """A candidate failed while it was measured; ``verdict`` says how."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.reason)
+        self.verdict = verdict

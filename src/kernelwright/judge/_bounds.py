@@ -1,0 +1,183 @@
+"""How wrong may an element be? A bound for each one, from the arithmetic that the reference itself implies.
+
+For an output ``y`` (float64 oracle), the same reference run in its own precision (``eager``) and in float64 on inputs
+and weights whose elements were perturbed by relative noise of size ``a`` (``perturbed``), an element may be off by
+
+    eps_out * c |y|                    rounding of the stored result
+  + eps (4 + 0.06 sqrt(n)) |y|         a chain of roundings, and partial sums of n terms in at least 16 lanes
+  + 2 eps rms(y along its row)         cancellation that no consumer of the row can see
+  + k max(|eager - y|)                 honest arithmetic is of the order of the reference's own error
+  + 2 max(|perturbed - y|)             conditioning: a backward-stable algorithm solves a problem this near
+  + the smallest normal number         flushing to zero
+
+where ``n`` is the longest reduction in the reference, ``a = 2 eps max(1, sqrt(n)/4)`` is the random walk of a
+sequential sum (relative to one product), and the maxima run over blocks of 16 neighbours, for a single sample can be
+small by chance. ``eps`` is that of the arithmetic (float32 for the half types), ``eps_out`` that of the stored dtype.
+
+Missing terms, missing tails and tf32-like truncation exceed this by orders of magnitude: a product lost from a sum of
+n terms shows as ~1 against ~1e-7 n, tf32 as ~5e-4 sqrt(n) against ~4e-7 n.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+_BLOCK = 16
+_EAGER_FACTOR = {torch.float16: 3.0, torch.bfloat16: 3.0}
+_EAGER_FACTOR_DEFAULT = 6.0
+_LOOSE = 1e-2  # relative error where the reference itself overflows and so proves little
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The truth about one output tensor: ``value`` exact (float64, or integers), ``bound`` per element (None: exact).
+
+    ``free`` marks elements about which the reference contradicts itself (float64 against its own precision, or a tie
+    that noise of one rounding decides): there any of its own answers will do.
+    """
+
+    value: torch.Tensor
+    eager: torch.Tensor
+    bound: torch.Tensor | None
+    free: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``error`` in units of the bound (<= 1 passes), ``compared`` elements, and what failed."""
+
+    error: float
+    compared: int
+    category: str = ""
+    detail: str = ""
+
+
+def work_eps(dtype: torch.dtype) -> float:
+    """Rounding unit of the arithmetic for tensors stored as ``dtype``."""
+    real = dtype.to_real() if dtype.is_complex else dtype
+    return torch.finfo(torch.float64 if real == torch.float64 else torch.float32).eps
+
+
+def amplitude(dtype: torch.dtype, length: int) -> float:
+    """Relative size of the perturbation for :func:`expect`."""
+    return 2.0 * work_eps(dtype) * max(1.0, 0.25 * math.sqrt(length))
+
+
+def samples(numel: int) -> int:
+    """How many perturbed runs an output of so many elements needs for a maximum to be no accident."""
+    return 1 if numel >= 1024 else (2 if numel >= 16 else 5)
+
+
+def expect(value: torch.Tensor, eager: torch.Tensor, perturbed: Sequence[torch.Tensor], length: int) -> Expected:
+    """Bound of every element of an output; ``length`` is the longest reduction in the reference."""
+    if eager.is_complex():
+        value, eager = torch.view_as_real(value.resolve_conj()), torch.view_as_real(eager.resolve_conj())
+        perturbed = [torch.view_as_real(p.resolve_conj()) for p in perturbed]
+    if not eager.is_floating_point():
+        free = value != eager
+        for other in perturbed:
+            free |= value != other
+        return Expected(value, eager, None, free)
+    value = value.double()
+    stored = value.to(eager.dtype)
+    free = _kind(stored) != _kind(eager)
+    noise = _difference(eager, value) * _EAGER_FACTOR.get(eager.dtype, _EAGER_FACTOR_DEFAULT)
+    noise = _block_max(noise)
+    spread = torch.zeros_like(noise)
+    for other in perturbed:
+        free |= _kind(other.to(eager.dtype)) != _kind(stored)
+        spread = torch.maximum(spread, _difference(other, value))
+    bound = noise.add_(_block_max(spread), alpha=2.0)
+    eps, info = work_eps(eager.dtype), torch.finfo(eager.dtype)
+    relative = eps * (4.0 + 0.06 * math.sqrt(length)) + (info.eps if info.bits < 32 else 0.0)
+    size = torch.where(torch.isfinite(stored), value.abs(), 0.0)
+    bound.add_(size, alpha=relative).add_(_row_rms(size), alpha=2.0 * eps).add_(info.tiny)
+    return Expected(value, eager, bound, free)
+
+
+def compare(expected: Expected, got: torch.Tensor) -> Comparison:
+    """Compare a candidate's output of the right shape and dtype with the truth."""
+    if got.is_complex():
+        got = torch.view_as_real(got)
+    if expected.value.numel() == 0:
+        return Comparison(0.0, 0)
+    if expected.bound is None:
+        return _compare_exact(expected, got)
+    value, stored = expected.value, expected.value.to(expected.eager.dtype)
+    kind, want = _kind(got), _kind(stored)
+    free = expected.free if expected.free is not None else torch.zeros_like(want, dtype=torch.bool)
+    wrong_kind = (kind != want) & ~free
+    if bool(wrong_kind.any()):
+        return Comparison(math.inf, got.numel(), "nan", _describe(wrong_kind, expected, got))
+    difference = _difference(got, value)
+    error = torch.where(want == 0, difference / expected.bound, 0.0)
+    error = torch.where(free, _free_error(kind, want, _kind(expected.eager), difference, value), error)
+    worst = float(error.max())
+    compared = int(got.numel() - int(free.sum()))
+    if not worst <= 1.0:
+        return Comparison(worst, compared, "value", _describe(~(error <= 1.0), expected, got))
+    return Comparison(worst, compared)
+
+
+def _compare_exact(expected: Expected, got: torch.Tensor) -> Comparison:
+    wrong = (got != expected.value) & (got != expected.eager)
+    free = expected.free
+    compared = got.numel() if free is None else int(got.numel() - int(free.sum()))
+    if free is not None:
+        wrong &= ~free
+    if bool(wrong.any()):
+        return Comparison(math.inf, compared, "value", _describe(wrong, expected, got))
+    return Comparison(0.0, compared)
+
+
+def _free_error(
+    kind: torch.Tensor, want: torch.Tensor, eager: torch.Tensor, difference: torch.Tensor, value: torch.Tensor
+) -> torch.Tensor:
+    """Where the reference disagrees with itself: either of its answers, no number where it overflowed, or about right."""
+    about = difference / (_LOOSE * value.abs().clamp_min(1e-300))
+    lenient = (kind == eager) | (kind == want) | (kind != 0)
+    return torch.where(lenient & ((kind != 0) | (want != 0)), 0.0, torch.where(want == 0, about, math.inf))
+
+
+def _kind(x: torch.Tensor) -> torch.Tensor:
+    """0 finite, 1 +inf, 2 -inf, 3 NaN."""
+    kind = torch.isposinf(x).to(torch.int8)
+    return kind + 2 * torch.isneginf(x).to(torch.int8) + 3 * torch.isnan(x).to(torch.int8)
+
+
+def _difference(x: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """|x - value| in float64, 0 where either is not a number."""
+    difference = x.double().sub(value).abs_()
+    return difference.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _block_max(x: torch.Tensor) -> torch.Tensor:
+    flat = x.reshape(-1)
+    whole = flat.numel() // _BLOCK * _BLOCK
+    result = torch.empty_like(flat)
+    if whole:
+        blocks = flat[:whole].view(-1, _BLOCK)
+        result[:whole].view(-1, _BLOCK).copy_(blocks.amax(1, keepdim=True).expand_as(blocks))
+    if whole < flat.numel():
+        result[whole:] = flat[max(flat.numel() - _BLOCK, 0) :].max()
+    return result.reshape(x.shape)
+
+
+def _row_rms(size: torch.Tensor) -> torch.Tensor:
+    if size.dim() == 0 or size.numel() == 0:
+        return size
+    whole = size.shape[-1] < _BLOCK
+    return size.square().mean().sqrt() if whole else size.square().mean(-1, keepdim=True).sqrt()
+
+
+def _describe(wrong: torch.Tensor, expected: Expected, got: torch.Tensor) -> str:
+    flat = int(wrong.reshape(-1).to(torch.uint8).argmax())
+    position = [int(i) for i in torch.unravel_index(torch.tensor(flat), wrong.shape)] if wrong.dim() else []
+    have, want = got.reshape(-1)[flat].item(), expected.value.reshape(-1)[flat].item()
+    allowed = "exactly" if expected.bound is None else f"within {expected.bound.reshape(-1)[flat].item():.3g} of"
+    share = float(wrong.double().mean())
+    return f"at {position} it is {have:.9g}, not {allowed} {want:.9g} ({share:.2%} of the elements are wrong)"

@@ -1,0 +1,166 @@
+"""The candidate's side of a verification: loads what is to be judged and runs it on memory that the oracle laid out."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from ..errors import OutsideDomain
+from ..targets import Candidate, load, plan_from_json
+from ..task import Task
+from ..task import load as load_task
+from ._arena import GUARD, PATTERN, Arena, Slot, aliases, dtype_name, span
+from ._protocol import Message
+
+Allocate = Callable[[tuple[int, ...], tuple[int, ...], torch.dtype], torch.Tensor]
+_HEADROOM = 64  # bytes: guarded blocks start on a cache line
+
+
+class GuardedMemory:
+    """An allocator for outputs: filled with NaN, a pattern before and behind, checked afterwards."""
+
+    def __init__(self) -> None:
+        self.active = False
+        self._blocks: list[tuple[torch.Tensor, int, int]] = []
+
+    def __call__(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        if not self.active:
+            return torch.empty_strided(shape, strides, dtype=dtype)
+        size = span(shape, strides) * dtype.itemsize
+        block = torch.full((size + 2 * GUARD + _HEADROOM,), PATTERN, dtype=torch.uint8)
+        start = GUARD + (-(block.data_ptr() + GUARD)) % _HEADROOM
+        self._blocks.append((block, start, start + size))
+        if size == 0:
+            return torch.empty_strided(shape, strides, dtype=dtype)
+        return block[start : start + size].view(dtype).as_strided(shape, strides)
+
+    def intact(self) -> bool:
+        """Was nothing written outside the blocks handed out since the last call? Forgets them."""
+        blocks, self._blocks = self._blocks, []
+        return all(
+            bool((block[:start] == PATTERN).all()) and bool((block[end:] == PATTERN).all())
+            for block, start, end in blocks
+        )
+
+
+class CandidateHost:
+    """Answers the parent's requests about one task's candidates."""
+
+    def __init__(self) -> None:
+        self.memory = GuardedMemory()
+        self.call: Callable[..., Any] | None = None
+        self.loaded = ""
+
+    def open(self, task: Task, state: dict[str, Any], changed: Sequence[str], descriptor: int) -> Message:
+        """Load the task; its state moves into the oracle's memory, so that both compute with the same weights."""
+        self.reference = load_task(task)
+        self.template = self.reference.draw(0, "given")
+        slots = {name: Slot.from_json(data) for name, data in state.items()}
+        self.state_arena = Arena.attach(descriptor, list(slots.values()))
+        self.state = {name: self.state_arena.tensor(slot) for name, slot in slots.items()}
+        self.pristine = {name: self.state[name].clone() for name in changed}
+        return {}
+
+    def bind_shared_state(self) -> None:
+        for name, tensor in self.state.items():
+            self.reference.state[name].data = tensor
+
+    def bind_own_state(self) -> None:
+        """State in private memory, as in the user's process: for timing."""
+        for name, tensor in self.state.items():
+            self.reference.state[name].data = self.pristine.get(name, tensor).clone()
+
+    def restore_state(self) -> None:
+        for name, tensor in self.pristine.items():
+            self.reference.state[name].data.copy_(tensor)
+
+    def load(self, data: Message) -> Message:
+        """Build and load a candidate; the next runs are its."""
+        candidate = candidate_from_json(data)
+        self.call = None
+        self.bind_shared_state()
+        self.call = load(candidate, self.reference.call, self.reference.state, allocate=self.memory)
+        self.loaded = candidate.target
+        return {}
+
+    def run(self, case: Message, descriptors: Sequence[int]) -> Message:
+        """Call the candidate on the case's sets in the case's order; its outputs go where the case says."""
+        assert self.call is not None
+        sets = [[Slot.from_json(s) for s in one["slots"]] for one in case["sets"]]
+        places = [[Slot.from_json(s) for s in run] for run in case["outputs"]]
+        inputs = Arena.attach(os.dup(descriptors[0]), [s for one in sets for s in one])
+        outputs = Arena.attach(os.dup(descriptors[1]), [s for run in places for s in run])
+        args = [self.arguments(inputs, one, data["others"]) for one, data in zip(sets, case["sets"], strict=True)]
+        results = []
+        self.memory.active = bool(case["guard"])
+        try:
+            for index in case["sequence"]:
+                self.restore_state()
+                with torch.no_grad():
+                    results.append(self.call(*args[index]))
+        except OutsideDomain as error:
+            return {"refused": str(error)}
+        finally:
+            self.memory.active = False
+        # Only now: an output that a later call overwrote is wrong.
+        runs = [describe_run(r, outputs, slots, args) for r, slots in zip(results, places, strict=True)]
+        intact = self.memory.intact()
+        del args, results
+        gc.collect(0)
+        inputs.close()
+        outputs.close()
+        return {"runs": runs, "intact": intact}
+
+    def arguments(self, arena: Arena, slots: Sequence[Slot], others: Sequence[Any]) -> tuple[Any, ...]:
+        """The task's arguments with tensors that lie in the arena."""
+        leaves, spec = pytree.tree_flatten(self.template)
+        tensors, values = iter(slots), iter(others)
+        built: list[Any] = []
+        for leaf in leaves:
+            if isinstance(leaf, torch.Tensor):
+                built.append(arena.tensor(next(tensors)))
+            else:
+                value = next(values)
+                built.append(leaf if value is None else value)
+        return pytree.tree_unflatten(built, spec)  # type: ignore[no-any-return]
+
+
+def describe_run(result: Any, arena: Arena, places: Sequence[Slot], args: Sequence[Any]) -> Message:
+    """JSON of one call's result; its tensors are copied to their places if they fit there."""
+    leaves, spec = pytree.tree_flatten(result)
+    tensors = [leaf.detach() for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    others = [leaf for leaf in leaves if not isinstance(leaf, torch.Tensor)]
+    for tensor, slot in zip(tensors, places, strict=False):
+        if tuple(tensor.shape) == slot.shape and dtype_name(tensor.dtype) == slot.dtype:
+            arena.tensor(slot).copy_(tensor)
+    return {
+        "tensors": [
+            {"shape": list(t.shape), "dtype": dtype_name(t.dtype), "contiguous": t.is_contiguous()} for t in tensors
+        ],
+        "others": [x if isinstance(x, bool | int | float | str) else None for x in others],
+        "tree": str(spec),
+        "aliases": aliases(tensors, pytree.tree_leaves(args)),
+    }
+
+
+def candidate_to_json(candidate: Candidate) -> Message:
+    from ..targets import plan_to_json
+
+    return {
+        "target": candidate.target,
+        "proposer": candidate.proposer,
+        "source": candidate.source,
+        "plan": plan_to_json(candidate.plan) if candidate.plan else None,
+        "label": candidate.label,
+        "schedule": candidate.schedule,
+    }
+
+
+def candidate_from_json(data: Message) -> Candidate:
+    plan = plan_from_json(data["plan"]) if data["plan"] else None
+    return Candidate(data["target"], data["proposer"], data["source"], plan, data["label"], data["schedule"])

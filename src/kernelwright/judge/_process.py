@@ -1,0 +1,217 @@
+"""A worker process as its parent sees it: started lazily, watched while it works, killed with all its children.
+
+Nothing survives: the worker leads a session of its own that is killed as a group, orphans of its children come back to
+it (subreaper) and are killed too, and a pipe that only the parent holds open tells the kernel when the parent is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from ._protocol import Channel, ChannelClosed, ChannelGarbage, ChannelTimeout, Message
+
+_START_SECONDS = 120.0
+_POLL_SECONDS = 0.02
+
+
+class WorkerLost(Exception):
+    """The worker ended or was killed: ``category`` is crash, timeout or memory; ``reason`` a clause without subject."""
+
+    def __init__(self, category: str, reason: str) -> None:
+        super().__init__(reason)
+        self.category, self.reason = category, reason
+
+
+class WorkerFault(Exception):
+    """The worker answered with an exception: its class name and text."""
+
+    def __init__(self, kind: str, text: str, data: Message) -> None:
+        super().__init__(text)
+        self.kind, self.text, self.data = kind, text, data
+
+
+class Worker:
+    """One worker process of the given role ("oracle" or "candidate"). Not safe for concurrent requests."""
+
+    def __init__(self, role: str, memory_limit: int) -> None:
+        self.role, self.memory_limit = role, memory_limit
+        self.starts = 0  # how often a process was started: state that lived in an earlier one is gone
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: Channel | None = None
+        self._ready = False
+        self._serial = 0
+        self._baseline = 0
+        self._lifeline = -1
+        self._log: IO[bytes] | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def spawn(self) -> None:
+        """Start the process without waiting until it is ready."""
+        if self.alive:
+            return
+        self.kill()
+        ours, theirs = socket.socketpair()
+        read_end, self._lifeline = os.pipe()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by kill()
+        argv = [sys.executable, "-m", "kernelwright.judge._worker", self.role]
+        argv += [str(theirs.fileno()), str(read_end), str(self.memory_limit)]
+        try:
+            self._process = subprocess.Popen(
+                argv,
+                pass_fds=(theirs.fileno(), read_end),
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._log,
+                env=_environment(self.role),
+            )
+        finally:
+            theirs.close()
+            os.close(read_end)
+        self._channel = Channel(ours)
+        self._ready = False
+        self.starts += 1
+        self._channel.send({"sys_path": sys.path})
+
+    def request(
+        self, message: Message, descriptors: Sequence[int] = (), *, seconds: float
+    ) -> tuple[Message, list[int]]:
+        """Ask and wait. Raises ``WorkerLost`` (the process is dead then) or ``WorkerFault`` (it lives on)."""
+        self.spawn()
+        assert self._channel is not None
+        if not self._ready:
+            self._await_ready()
+        self._serial += 1
+        try:
+            self._channel.send({**message, "serial": self._serial}, descriptors)
+            reply, received = self._wait(time.monotonic() + seconds, seconds)
+        except ChannelClosed:
+            raise self._lost("crash", self._death()) from None
+        except (ChannelGarbage, KeyError):
+            raise self._lost("crash", "wrote garbage where its answer belongs") from None
+        except BaseException:  # Ctrl-C: an answer nobody waits for would be taken for the next one's
+            self.kill()
+            raise
+        if reply.get("serial") != self._serial:
+            _close_all(received)
+            raise self._lost("crash", "answered a question that was not asked")
+        if "fault" in reply:
+            _close_all(received)
+            raise WorkerFault(str(reply["fault"]), str(reply.get("text", "")), reply)
+        return reply, received
+
+    def kill(self) -> None:
+        """End the process and everything it started. Safe to call at any time."""
+        process, self._process = self._process, None
+        if process is not None:
+            _kill_tree(process)
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def _await_ready(self) -> None:
+        assert self._channel is not None
+        try:
+            message, _ = self._channel.receive(time.monotonic() + _START_SECONDS)
+            self._baseline = int(message["ready"])
+        except (ChannelClosed, ChannelGarbage, ChannelTimeout, KeyError) as error:
+            raise self._lost("crash", f"did not start: {self._log_tail()}") from error
+        self._ready = True
+
+    def _wait(self, deadline: float, seconds: float) -> tuple[Message, list[int]]:
+        assert self._channel is not None
+        used = 0
+        while not select.select([self._channel.socket], [], [], _POLL_SECONDS)[0]:
+            used = max(used, self._memory())
+            if used > self.memory_limit:
+                raise self._lost("memory", f"used more than {self.memory_limit >> 20} MiB of memory")
+            if time.monotonic() > deadline:
+                raise self._lost("timeout", f"did not finish within {seconds:.0f} s")
+        try:
+            return self._channel.receive(deadline + 1.0)
+        except ChannelTimeout:
+            raise self._lost("timeout", f"did not finish within {seconds:.0f} s") from None
+        except ChannelClosed:
+            if used > self.memory_limit * 0.7:
+                raise self._lost("memory", f"died while using {used >> 20} MiB of memory") from None
+            raise
+
+    def _memory(self) -> int:
+        """Bytes of its own memory, beyond what the interpreter and its libraries take."""
+        try:
+            assert self._process is not None
+            info = psutil.Process(self._process.pid).memory_info()
+        except (psutil.Error, AssertionError):
+            return 0
+        return int(info.rss - getattr(info, "shared", 0) - self._baseline)
+
+    def _death(self) -> str:
+        assert self._process is not None
+        try:
+            code = self._process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            return "closed its connection to the judge"
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                return f"died of {signal.Signals(-code).name}"
+        return f"ended its process with exit code {code}"
+
+    def _lost(self, category: str, reason: str) -> WorkerLost:
+        self.kill()
+        return WorkerLost(category, reason)
+
+    def _log_tail(self) -> str:
+        if self._log is None:
+            return "no message"
+        self._log.seek(0)
+        lines = self._log.read()[-4000:].decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "no message"
+
+
+def _environment(role: str) -> dict[str, str]:
+    """The user's own environment, so that the worker computes as the user does; the package must be importable."""
+    # The oracle's idle threads must not spin on the cores on which the candidate is being timed.
+    passive = {"OMP_WAIT_POLICY": "passive"} if role == "oracle" else {}
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.environ.get("PYTHONPATH", "")
+    return {**os.environ, **passive, "PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root}
+
+
+def _kill_tree(process: subprocess.Popen[Any]) -> None:
+    family = []
+    with contextlib.suppress(psutil.Error):
+        family = psutil.Process(process.pid).children(recursive=True)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for child in family:
+        with contextlib.suppress(psutil.Error):
+            child.kill()
+    process.kill()
+    process.wait()
+
+
+def _close_all(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

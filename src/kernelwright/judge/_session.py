@@ -1,0 +1,192 @@
+"""One task on trial: the two worker processes, and what is known about the task between candidates."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+import psutil
+
+from .. import errors
+from ..errors import KernelwrightError, ReferenceFailed, ReferenceTooLarge, ReferenceTooSlow
+from ..targets import Candidate
+from ..task import Cost, Task
+from ._measure import measure
+from ._process import Worker, WorkerFault, WorkerLost
+from ._protocol import Message
+from ._verdict import Measurement, Verdict
+from ._verify import verify
+from ._worker import task_to_json
+
+_MEMORY_SHARE = 0.7  # of what is free when the session begins
+
+
+class Session:
+    """Judges candidates of one task; a context manager that leaves no process behind.
+
+    ``time_limit``: seconds for one request to a worker (a load, a run, one evaluation of the reference).
+    ``memory_limit``: bytes for each worker, beyond the interpreter's own; by default most of what is free.
+    Any method may raise ``TaskError`` when the reference cannot be used. Safe to use from several threads, one at a time.
+    """
+
+    def __init__(self, task: Task, *, time_limit: float = 60.0, memory_limit: int | None = None) -> None:
+        self.task = task
+        self.time_limit = time_limit
+        self.memory_limit = memory_limit or int(psutil.virtual_memory().available * _MEMORY_SHARE)
+        self.facts: Message = {}  # what the oracle found out about the reference
+        self.timing: Message = {}  # the argument sets of measurements, kept for all candidates
+        self.timing_descriptor = -1
+        self.timed_in = 0  # the candidate process (its number) that holds the sets
+        self._oracle = Worker("oracle", self.memory_limit)
+        self._candidate = Worker("candidate", self.memory_limit)
+        self._opened = {"oracle": 0, "candidate": 0}
+        self._state_descriptor = -1
+        self._cost: Cost | None = None
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.close()
+
+    def start(self) -> None:
+        """Start both workers and examine the reference; done by the first use otherwise."""
+        with self._lock:
+            self._oracle.spawn()
+            self._candidate.spawn()
+            self._open_oracle()
+
+    def verify(self, candidate: Candidate) -> Verdict:
+        """Is the candidate right? Whatever it does costs it its verdict and nothing else."""
+        with self._lock:
+            self.start()
+            return verify(self, candidate)
+
+    def measure(self, candidate: Candidate, rivals: Sequence[Candidate], *, seconds: float) -> Measurement:
+        """How fast is it, against whom? Raises ``Rejected`` when it crashes or gives wrong results while timed."""
+        with self._lock:
+            self.start()
+            return measure(self, candidate, rivals, seconds)
+
+    @property
+    def cost(self) -> Cost:
+        """Flops and bytes of one call."""
+        with self._lock:
+            if self._cost is None:
+                found, _ = self.ask_oracle({"op": "cost"})
+                self._cost = Cost(float(found["flops"]), float(found["bytes"]))
+            return self._cost
+
+    def close(self) -> None:
+        """End the workers. The session can be used again; it starts new ones."""
+        self._oracle.kill()
+        self._candidate.kill()
+        for descriptor in (self._state_descriptor, self.timing_descriptor):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._state_descriptor = self.timing_descriptor = -1
+        self.timing = {}
+
+    # ── for the parts of the judge ──
+
+    def ask_oracle(
+        self, message: Message, descriptors: Sequence[int] = (), *, seconds: float | None = None
+    ) -> tuple[Message, list[int]]:
+        """A request to the oracle; its faults become the errors that the user sees."""
+        self._open_oracle()
+        return self._ask_oracle(message, descriptors, seconds or self.time_limit)
+
+    def ask_candidate(
+        self, message: Message, descriptors: Sequence[int] = (), *, seconds: float | None = None
+    ) -> tuple[Message, list[int]]:
+        """A request to the candidate's process. Raises ``WorkerLost`` or ``WorkerFault``."""
+        self._open_candidate()
+        return self._candidate.request(message, descriptors, seconds=seconds or self.time_limit)
+
+    @property
+    def candidate_process(self) -> int:
+        """The number of the process that candidates run in now; another number means that everything is to be sent anew."""
+        self._open_candidate()
+        return self._candidate.starts
+
+    def new_seed(self) -> int:
+        """From the operating system: no candidate can know it."""
+        return secrets.randbelow(2**31 - 2**16) + 1
+
+    def now(self) -> float:
+        return time.perf_counter()
+
+    def _open_oracle(self) -> None:
+        self._oracle.spawn()
+        if self._opened["oracle"] == self._oracle.starts:
+            return
+        message = {"op": "open", "task": task_to_json(self.task), "seed": self.new_seed()}
+        self.facts, descriptors = self._ask_oracle(message, (), self.time_limit)
+        if self._state_descriptor >= 0:
+            os.close(self._state_descriptor)
+        self._state_descriptor = descriptors[0]
+        self._opened["oracle"] = self._oracle.starts
+        self._opened["candidate"] = 0  # it holds the state of an oracle that is gone
+        self.timing = {}
+
+    def _open_candidate(self) -> None:
+        self._open_oracle()
+        self._candidate.spawn()
+        if self._opened["candidate"] == self._candidate.starts:
+            return
+        message = {"op": "open", "task": task_to_json(self.task)}
+        message |= {"state": self.facts["state"], "changed": self.facts["changed"]}
+        try:
+            self._candidate.request(message, [self._state_descriptor], seconds=self.time_limit)
+        except (WorkerFault, WorkerLost) as error:
+            raise ReferenceFailed(f"The task {self.task.name} could not be loaded a second time: {error}") from error
+        self._opened["candidate"] = self._candidate.starts
+        self.timed_in = 0
+
+    def _ask_oracle(self, message: Message, descriptors: Sequence[int], seconds: float) -> tuple[Message, list[int]]:
+        name = self.task.name
+        try:
+            return self._oracle.request(message, descriptors, seconds=seconds)
+        except WorkerFault as fault:
+            raise _as_error(fault, name, self.memory_limit) from fault
+        except WorkerLost as lost:
+            if lost.category == "timeout":
+                raise ReferenceTooSlow(
+                    f"The reference of {name} did not finish within {seconds:.0f} s; "
+                    "use smaller inputs (--scale cpu) or a longer time limit."
+                ) from lost
+            if lost.category == "memory":
+                raise ReferenceTooLarge(
+                    f"The reference of {name} {lost.reason}; use smaller inputs (--scale cpu)."
+                ) from lost
+            raise ReferenceFailed(f"The reference of {name} {lost.reason}.") from lost
+
+
+def _as_error(fault: WorkerFault, name: str, memory_limit: int) -> KernelwrightError:
+    if fault.kind == "MemoryError":
+        return ReferenceTooLarge(
+            f"The reference of {name} needs more than the {memory_limit >> 20} MiB of memory it may use; "
+            "use smaller inputs (--scale cpu)."
+        )
+    kind = getattr(errors, fault.kind, None)
+    if isinstance(kind, type) and issubclass(kind, KernelwrightError):
+        return kind(fault.text)
+    return ReferenceFailed(f"The reference of {name} raises {fault.kind}: {fault.text}")
+
+
+def judge(task: Task, candidate: Candidate) -> Verdict:
+    """The verdict on one candidate, in a session of its own."""
+    with Session(task) as session:
+        return session.verify(candidate)

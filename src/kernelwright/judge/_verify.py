@@ -1,0 +1,212 @@
+"""Is a candidate right? Cases of growing malice, each compared with the oracle; the first failure is the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .. import errors
+from ..errors import KernelwrightError, ReferenceTooLarge, TaskError
+from ..targets import Candidate
+from ..task import STRUCTURES, DynamicSize
+from ._candidate import candidate_to_json
+from ._process import WorkerFault, WorkerLost
+from ._protocol import Message
+from ._verdict import Check, Verdict
+
+if TYPE_CHECKING:
+    from ._session import Session
+
+_BASELINES = ("eager", "compile")
+_COMPILE_SECONDS = 240.0  # torch.compile(max-autotune) of a large graph
+_SOFT_SECONDS = 2.0  # optional cases begin only before this
+_EXPECTED_VALUE_FAULTS = ("value", "nan")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Argument sets by structure, the order of calls, and what is unusual about them."""
+
+    structures: tuple[str, ...]
+    sequence: tuple[int, ...] = (0,)
+    layout: str = "same"
+    sizes: dict[int, int] = field(default_factory=dict)
+    needed: bool = False
+
+    @property
+    def text(self) -> str:
+        parts = [" and ".join(self.structures)]
+        parts += {"same": [], "strided": ["not contiguous"], "shifted": ["unaligned"]}[self.layout]
+        parts += [f"dynamic sizes {sorted(self.sizes.values())}"] if self.sizes else []
+        return ", ".join(parts)
+
+
+def verify(session: Session, candidate: Candidate) -> Verdict:
+    """The verdict. Raises ``TaskError`` when the reference fails on the task's own inputs."""
+    start = session.now()
+    limit = _COMPILE_SECONDS if candidate.target == "compile" else session.time_limit
+    try:
+        session.ask_candidate({"op": "load", "candidate": candidate_to_json(candidate)}, seconds=limit)
+    except WorkerFault as fault:
+        return _at_load(fault, session.now() - start)
+    except WorkerLost as lost:
+        return _lost(lost, "while it was loaded", (), session.now() - start)
+    trial = _Trial(session, candidate, limit)
+    verdict = trial.run(start)
+    return Verdict(verdict.status, verdict.reason, verdict.category, tuple(trial.checks), session.now() - start)
+
+
+class _Trial:
+    """One candidate's way through the cases."""
+
+    def __init__(self, session: Session, candidate: Candidate, limit: float) -> None:
+        self.session, self.candidate, self.limit = session, candidate, limit
+        self.checks: list[Check] = []
+        self.compared = 0
+        self.empty = True
+        self.sizes_tried = self.sizes_passed = 0
+        self.rng = random.Random(session.new_seed())
+
+    def run(self, start: float) -> Verdict:
+        for case in self._cases():
+            if not case.needed and self.session.now() - start > _SOFT_SECONDS:
+                continue
+            fault = self._try(case)
+            if fault is not None:
+                return fault
+        name = self.session.task.name
+        if self.compared == 0 and not self.empty:
+            return Verdict("unjudged", f"No element of the outputs of {name} could be compared.", "reference")
+        if self.sizes_tried and not self.sizes_passed:
+            return Verdict("unjudged", f"The reference of {name} runs at no other size of its box.", "reference")
+        return Verdict("accepted")
+
+    def _cases(self) -> Iterator[Case]:
+        """The task's own inputs; repeated calls; other sizes; laws of values and layouts in random order."""
+        yield Case(("given",), needed=True)
+        # The same arguments before and after others: a result that was remembered, or overwritten later, is wrong.
+        yield Case(("given", "normal"), (0, 1, 0), needed=True)
+        baseline = self.candidate.target in _BASELINES
+        if not baseline:
+            for sizes in choose_sizes(self.session.task.dynamic, self.session.facts["dynamic_sizes"], self.rng):
+                yield Case(("given",), sizes=sizes, needed=True)
+        rest = [Case((structure,)) for structure in STRUCTURES if structure not in ("given", "normal")]
+        if not baseline:  # each layout would cost torch.compile another compilation
+            rest += [Case(("normal",), layout="strided"), Case(("given",), layout="shifted")]
+        self.rng.shuffle(rest)
+        yield Case(rest[0].structures, layout=rest[0].layout, needed=True)
+        yield from rest[1:]
+
+    def _try(self, case: Case) -> Verdict | None:
+        """None when the case passes or says nothing; a rejection otherwise."""
+        seeds = [self.session.new_seed() for _ in case.structures]  # drawn now: the candidate is built and loaded
+        self.sizes_tried += bool(case.sizes)
+        prepared = self._prepare(case, seeds)
+        if prepared is None:
+            return None
+        self.sizes_passed += bool(case.sizes)
+        message, descriptors = prepared
+        try:
+            message["guard"] = self.candidate.target not in _BASELINES
+            reply, _ = self.session.ask_candidate({"op": "run", "case": message}, descriptors, seconds=self.limit)
+        except WorkerFault as fault:
+            return _rejected(*_blame(fault), f"on inputs of structure {case.text}")
+        except WorkerLost as lost:
+            return _lost(lost, f"on inputs of structure {case.text}")
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return self._judge(case, seeds, reply)
+
+    def _prepare(self, case: Case, seeds: Sequence[int]) -> tuple[Message, list[int]] | None:
+        message: Message = {"op": "prepare", "sets": list(zip(seeds, case.structures, strict=True))}
+        message |= {"sequence": list(case.sequence), "sizes": case.sizes, "layout": case.layout}
+        try:
+            return self.session.ask_oracle(message)
+        except TaskError as error:
+            if case.structures == ("given",) and not case.sizes and not isinstance(error, ReferenceTooLarge):
+                raise
+            if case.structures == ("given", "normal"):  # the reference may not like signed values: repeat its own
+                return self._prepare(Case(("given", "given"), case.sequence, needed=True), seeds)
+            return None  # outside the reference's own domain
+
+    def _judge(self, case: Case, seeds: Sequence[int], reply: Message) -> Verdict | None:
+        where = f"on inputs of structure {case.text}"
+        if "refused" in reply:
+            return _rejected("shape", f"it refuses them ({reply['refused']})", where)
+        try:
+            intact, aliases = bool(reply["intact"]), [k for run in reply["runs"] for k in run["aliases"]]
+        except (KeyError, TypeError):
+            return _rejected("crash", "its answer is garbage", where)
+        if not intact:
+            return _rejected("guard", "it wrote outside the memory of an output", where)
+        allowed = self.session.facts["aliases"]
+        if allowed is not None and any(k not in allowed for k in aliases):
+            return _rejected("guard", f"output {aliases[0]} shares memory with an argument", where)
+        try:
+            found, _ = self.session.ask_oracle({"op": "check", "reply": reply})
+        except TaskError as error:
+            return _rejected("crash", f"its answer cannot be compared ({error})", where)
+        category = found.get("category", "")
+        # A set that failed in the middle of the sequence is wrong; one that is wrong only after or before others, unstable.
+        if len(case.sequence) > 1 and category in _EXPECTED_VALUE_FAULTS and found.get("run", 0) != 1:
+            category = "unstable"
+        error = float(found.get("error", float("inf")))
+        for seed, structure in zip(seeds, case.structures, strict=True):
+            note = self.session.facts["double_fault"]
+            detail = str(found.get("detail", "")) or (f"no float64 oracle: {note}" if note else "")
+            self.checks.append(Check(structure if len(case.structures) > 1 else case.text, seed, error, detail))
+        if category:
+            return _rejected(category, str(found["detail"]), where)
+        self.compared += int(found["compared"])
+        self.empty &= bool(found["empty"])
+        return None
+
+
+def choose_sizes(dynamic: Sequence[DynamicSize], default: Sequence[int], rng: random.Random) -> list[dict[int, int]]:
+    """Corners and an odd inner point of the box. Dimensions with the same range and default size vary together."""
+    if not dynamic:
+        return []
+    groups: dict[tuple[int, int, int], list[int]] = {}
+    for k, d in enumerate(dynamic):
+        groups.setdefault((d.lo, d.hi, default[k]), []).append(k)
+    points = [[lo for lo, _, _ in groups], [hi for _, hi, _ in groups], [_odd(lo, hi, rng) for lo, hi, _ in groups]]
+    if len(groups) > 1:
+        points.append([rng.choice((lo, hi, _odd(lo, hi, rng))) for lo, hi, _ in groups])
+    found = [{k: size for size, ks in zip(p, groups.values(), strict=True) for k in ks} for p in points]
+    return [sizes for k, sizes in enumerate(found) if sizes not in found[:k]]
+
+
+def _odd(lo: int, hi: int, rng: random.Random) -> int:
+    size = rng.randint(lo, hi)
+    return size if size % 2 else (size + 1 if size < hi else max(size - 1, lo))
+
+
+def _at_load(fault: WorkerFault, seconds: float) -> Verdict:
+    if fault.kind in ("CompilerMissing", "CacheUnusable"):  # no fault of the candidate's
+        kind: type[KernelwrightError] = getattr(errors, fault.kind)
+        raise kind(fault.text) from fault
+    if fault.kind == "BuildFailed":
+        return Verdict("rejected", fault.text, "build", seconds=seconds)
+    category, reason = _blame(fault)
+    return Verdict("rejected", f"Loading it failed: {reason}.", category, seconds=seconds)
+
+
+def _blame(fault: WorkerFault) -> tuple[str, str]:
+    if fault.kind == "MemoryError":
+        return "memory", "it asked for more memory than it may use"
+    return "crash", f"it raised {fault.kind}: {fault.text}"
+
+
+def _rejected(category: str, reason: str, where: str) -> Verdict:
+    with contextlib.suppress(IndexError):
+        reason = reason[0].upper() + reason[1:]
+    return Verdict("rejected", f"{reason}, {where}.", category)
+
+
+def _lost(lost: WorkerLost, where: str, checks: tuple[Check, ...] = (), seconds: float = 0.0) -> Verdict:
+    return Verdict("rejected", f"The candidate's process {lost.reason}, {where}.", lost.category, checks, seconds)

@@ -1,0 +1,166 @@
+"""Entry of a worker process: ``python -m kernelwright.judge._worker ROLE SOCKET LIFELINE MEMORY``.
+
+Requests come over the socket, one at a time. The lifeline is a pipe that only the parent can close, by dying: the kernel
+then sends SIGIO, whose default action ends the process even while a candidate spins in native code.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import ctypes
+import fcntl
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ._protocol import Channel, ChannelClosed, Message
+
+_PR_SET_CHILD_SUBREAPER = 36
+_SLACK = 2 << 30  # bytes beyond the limit before the kernel refuses; the parent, who can say why, kills earlier
+
+
+def main(argv: Sequence[str]) -> None:
+    role, descriptor, lifeline, memory = argv[0], int(argv[1]), int(argv[2]), int(argv[3])
+    _die_with_parent(lifeline)
+    channel = Channel(socket.socket(fileno=descriptor))
+    hello, _ = channel.receive()
+    sys.path[:] = hello["sys_path"]
+    serve = _oracle(memory) if role == "oracle" else _candidate()
+    _limit_memory(memory)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 2)
+    with contextlib.suppress(ChannelClosed):
+        channel.send({"ready": _resident()})
+        while True:
+            message, descriptors = channel.receive()
+            reply, shared = _answer(serve, message, descriptors)
+            channel.send({**reply, "serial": message["serial"]}, shared)
+            for used in descriptors:
+                os.close(used)
+
+
+Serve = Callable[[Message, Sequence[int]], tuple[Message, list[int]]]
+
+
+def _answer(serve: Serve, message: Message, descriptors: Sequence[int]) -> tuple[Message, list[int]]:
+    try:
+        return serve(message, descriptors)
+    except (KeyboardInterrupt, SystemExit):
+        return {"fault": "SystemExit", "text": "it called sys.exit"}, []
+    except BaseException as error:  # a process border: whatever the code under judgement raises is an answer
+        text = " ".join(str(error).split())[:500]
+        kind = type(error).__name__
+        if isinstance(error, MemoryError) or "allocate memory" in text or "bad_alloc" in text:
+            kind = "MemoryError"
+        return {"fault": kind, "text": text}, []
+
+
+def _oracle(memory: int) -> Serve:
+    from ._oracle import Oracle
+
+    oracle = Oracle(memory)
+
+    def serve(message: Message, descriptors: Sequence[int]) -> tuple[Message, list[int]]:
+        from ._arena import Arena, Slot
+
+        op = message["op"]
+        if op == "open":
+            return oracle.open(_task(message["task"]), message["seed"])
+        if op == "prepare":
+            sets = [(int(seed), str(structure)) for seed, structure in message["sets"]]
+            return oracle.prepare(sets, message["sequence"], message["sizes"], message["layout"])
+        if op == "check":
+            return oracle.check(message["reply"]), []
+        if op == "timing_sets":
+            return oracle.timing_sets(message["seeds"])
+        if op == "check_timed":
+            slots = [Slot.from_json(s) for run in message["runs"] for s in run["slots"]]
+            arena = Arena.attach(os.dup(descriptors[0]), slots)
+            try:
+                return oracle.check_timed(message["runs"], arena), []
+            finally:
+                arena.close()
+        if op == "cost":
+            return oracle.cost(), []
+        raise ValueError(f"unknown request {op!r}")
+
+    return serve
+
+
+def _candidate() -> Serve:
+    from ._candidate import CandidateHost
+    from ._timing import Stopwatch
+
+    host = CandidateHost()
+    watch = Stopwatch(host)
+
+    def serve(message: Message, descriptors: Sequence[int]) -> tuple[Message, list[int]]:
+        op = message["op"]
+        if op == "open":
+            task = _task(message["task"])
+            return host.open(task, message["state"], message["changed"], os.dup(descriptors[0])), []
+        if op == "load":
+            return host.load(message["candidate"]), []
+        if op == "run":
+            return host.run(message["case"], descriptors), []
+        if op == "timing_sets":
+            return watch.take_sets(message["sets"], os.dup(descriptors[0])), []
+        if op == "contender":
+            return watch.add(message["candidate"], message["baseline"]), []
+        if op == "measure":
+            return watch.measure(message)
+        raise ValueError(f"unknown request {op!r}")
+
+    return serve
+
+
+def task_to_json(task: Any) -> Message:
+    """A task as JSON; :func:`_task` is the inverse."""
+    from dataclasses import asdict
+
+    return {**asdict(task), "payload": base64.b64encode(task.payload).decode()}
+
+
+def _task(data: Message) -> Any:
+    from ..task import DynamicSize, Task
+
+    fields = {**data, "payload": base64.b64decode(data["payload"])}
+    fields["dynamic"] = tuple(DynamicSize(**d) for d in data["dynamic"])
+    for name in ("shrunk", "patches"):
+        fields[name] = tuple(tuple(entry) for entry in data[name])
+    return Task(**fields)
+
+
+def _die_with_parent(lifeline: int) -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())  # the whole group: compilers too
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def _limit_memory(memory: int) -> None:
+    """RLIMIT_DATA, not RLIMIT_AS: torch reserves much more address space than it uses."""
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        used = 0
+        with open("/proc/self/status") as status:
+            used = next((int(line.split()[1]) << 10 for line in status if line.startswith("VmData")), 0)
+        resource.setrlimit(resource.RLIMIT_DATA, (used + memory + _SLACK, resource.RLIM_INFINITY))
+
+
+def _resident() -> int:
+    import psutil
+
+    info = psutil.Process().memory_info()
+    return int(info.rss - getattr(info, "shared", 0))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
