@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
-from ..targets.plan import Candidate
+from ..errors import Unsupported
+from ..targets.plan import Candidate, Literal
 from ..task import DynamicSize
 from .capture import Captured, capture, capture_graph
 from .contraction import is_contraction
@@ -40,6 +43,7 @@ class Prepared:
     captured: Captured
     program: Program
     kernels: tuple[Kernel | Extern, ...]
+    constants: tuple[tuple[int, object], ...] = ()
 
     @property
     def lowered(self) -> bool:
@@ -49,7 +53,7 @@ class Prepared:
 
 def prepare(fn: Callable[..., Any], args: tuple[Any, ...], dynamic: tuple[DynamicSize, ...] = ()) -> Prepared:
     """Capture a function or module on example arguments and lower it. Runs the user's code, but computes nothing."""
-    return prepare_captured(capture(fn, args, dynamic))
+    return prepare_captured(capture(fn, args, dynamic), _constants(args))
 
 
 def prepare_graph(module: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Prepared:
@@ -57,11 +61,11 @@ def prepare_graph(module: torch.fx.GraphModule, example_inputs: Sequence[Any]) -
     return prepare_captured(capture_graph(module, example_inputs))
 
 
-def prepare_captured(captured: Captured) -> Prepared:
-    """Lower, fuse and group a captured graph."""
+def prepare_captured(captured: Captured, constants: tuple[tuple[int, object], ...] = ()) -> Prepared:
+    """Lower, fuse and group a captured graph; ``constants`` are the arguments it was specialised on."""
     program = fuse(lower(captured))
     groups = group(program, lambda statement: is_contraction(program, statement))
-    return Prepared(captured, program, tuple(_kernel(program, g) for g in groups))
+    return Prepared(captured, program, tuple(_kernel(program, g) for g in groups), constants)
 
 
 def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: str = "") -> Candidate:
@@ -84,10 +88,12 @@ def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: 
     assembled = assemble(
         program,
         steps,
-        sources=captured.sources,
+        sources=tuple(("literal", name) if kind == "constant" else (kind, name) for kind, name in captured.inputs),
+        results=tuple(program.outputs[r] if isinstance(r, int) else {"value": r.value} for r in captured.results),
         treespec=captured.treespec,
-        mutations=captured.mutations,
-        constants=captured.constants,
+        mutations=tuple((program.outputs[position], name) for position, name in captured.mutations),
+        constants=prepared.constants,
+        literals=tuple(_literal(name, tensor) for name, tensor in captured.constants.items()),
         title=title,
     )
     label = "compiler" + "".join(f"/k{number}={position}" for number, position in sorted(choice.items()) if position)
@@ -109,3 +115,21 @@ def _kernel(program: Program, found: Group) -> Kernel | Extern:
     if isinstance(first, Reduce) and len(found.statements) == 1 and is_contraction(program, first):
         return Kernel(found, True, tuple(contraction_schedules(program, first)))
     return Kernel(found, False, tuple(loop_schedules(program, found)))
+
+
+def _constants(args: tuple[Any, ...]) -> tuple[tuple[int, object], ...]:
+    """The arguments that are no tensors, by leaf position: the captured graph holds for these values alone."""
+    found: list[tuple[int, object]] = []
+    for position, leaf in enumerate(pytree.tree_leaves(args)):
+        if isinstance(leaf, torch.Tensor):
+            continue
+        if not isinstance(leaf, int | float | str | bool | None):
+            raise Unsupported(f"Argument leaf {position} is a {type(leaf).__name__}: give tensors, numbers or strings.")
+        found.append((position, leaf))
+    return tuple(found)
+
+
+def _literal(name: str, tensor: torch.Tensor) -> Literal:
+    data = tensor.detach().contiguous().view(-1).view(torch.uint8) if tensor.numel() else torch.empty(0)
+    text = base64.b64encode(data.numpy().tobytes()).decode()
+    return Literal(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), text)

@@ -21,10 +21,24 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """One flat input: ``source`` is ("arg", i) for the i-th tensor leaf of the call's arguments or ("state", name)."""
+    """One flat input.
+
+    ``source`` is ("arg", i) for the i-th tensor leaf of the call's arguments, ("state", name) for a parameter or buffer,
+    or ("literal", name) for a tensor that travels with the plan.
+    """
 
     source: tuple[str, int | str]
     spec: TensorSpec
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A tensor made inside the reference (a table, a mask): its bytes, base64, row-major."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    data: str
 
 
 @dataclass(frozen=True)
@@ -48,7 +62,7 @@ class EntryCall:
 
 @dataclass(frozen=True)
 class AtenCall:
-    """Call of one ATen operator; ``{"tensor": name}`` in args/kwargs stands for a tensor, ``{"size": text}`` for a size."""
+    """Call of one ATen operator; ``{"tensor": name}`` in args/kwargs is a tensor, ``{"size": text}`` a size."""
 
     op: str
     args: tuple[object, ...]
@@ -61,20 +75,21 @@ class Plan:
     """How to launch a candidate: bind inputs, allocate, run the steps, return the outputs.
 
     ``buffers`` are allocated per call (outputs and tensors that cross an ATen call); ``workspace`` is scratch bytes of
-    the entries, kept between calls. ``results`` names the tensors returned, in order; ``treespec`` is the serialised
-    pytree of the return value (None for a single tensor). ``mutations`` copies a tensor into a state entry after the run.
+    the entries, kept between calls. ``results`` are the leaves returned, in order: the name of a tensor, or
+    ``{"value": v}`` for a leaf that is none; ``treespec`` is their serialised pytree (None for a single tensor). ``mutations`` copies tensors into state entries afterwards.
     ``constants`` are the non-tensor leaves of the call's arguments by leaf position: the kernel holds for these alone.
     """
 
     inputs: tuple[InputSpec, ...]
     buffers: tuple[TensorSpec, ...]
     steps: tuple[EntryCall | AtenCall, ...]
-    results: tuple[str, ...]
+    results: tuple[object, ...]
     treespec: str | None = None
     symbols: tuple[SymbolSpec, ...] = ()
     workspace: SizeText = 0
     mutations: tuple[tuple[str, str], ...] = ()
     constants: tuple[tuple[int, object], ...] = ()
+    literals: tuple[Literal, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,6 +141,7 @@ def plan_from_json(text: str) -> Plan:
         workspace=data["workspace"],
         mutations=tuple((a, b) for a, b in data["mutations"]),
         constants=tuple((position, value) for position, value in data["constants"]),
+        literals=tuple(Literal(**{**item, "shape": tuple(item["shape"])}) for item in data["literals"]),
     )
 
 

@@ -39,7 +39,7 @@ def program(*tensors: Tensor, symbols: tuple[Symbol, ...] = ()) -> Program:
 
 
 def run(made: Program, steps: list[KernelCode | Extern], x: torch.Tensor) -> torch.Tensor:
-    built = assemble(made, steps, sources=[("arg", 0)], treespec=None)
+    built = assemble(made, steps, sources=[("arg", 0)])
     result = load(Candidate("cpu", "test", built.source, built.plan), torch.neg, {})(x)
     assert isinstance(result, torch.Tensor)
     return result
@@ -51,7 +51,7 @@ def test_temporaries_of_a_segment_share_the_workspace_by_lifetime() -> None:
     )
     names = ["x", "t0", "t1", "t2", "y"]
     steps: list[KernelCode | Extern] = [scale(f"k{i}", a, b, "64") for i, (a, b) in enumerate(pairwise(names))]
-    plan = assemble(made, steps, sources=[("arg", 0)], treespec=None).plan
+    plan = assemble(made, steps, sources=[("arg", 0)]).plan
     assert plan.workspace == 2 * 256  # t0 and t2 never live at once
     x = torch.randn(64)
     assert torch.equal(run(made, steps, x), x * 16)
@@ -78,7 +78,7 @@ def test_an_aten_call_splits_segments_and_receives_views() -> None:
     )
     extern = Extern("aten.sum.dim_IntList", ({"tensor": "v"}, [1]), (), ("s",))
     steps: list[KernelCode | Extern] = [scale("k0", "x", "t", "6"), extern, scale("k1", "s", "y", "2")]
-    plan = assemble(made, steps, sources=[("arg", 0)], treespec=None).plan
+    plan = assemble(made, steps, sources=[("arg", 0)]).plan
     assert [type(step) for step in plan.steps] == [EntryCall, AtenCall, EntryCall]
     assert {b.name for b in plan.buffers} == {"t", "y"}
     x = torch.randn(6)

@@ -15,6 +15,7 @@ from ...targets.plan import (
     AtenCall,
     EntryCall,
     InputSpec,
+    Literal,
     Plan,
     SizeText,
     SymbolSpec,
@@ -55,12 +56,17 @@ def assemble(
     steps: Sequence[Step],
     *,
     sources: Sequence[tuple[str, int | str]],
-    treespec: str | None,
+    results: tuple[object, ...] | None = None,
+    treespec: str | None = None,
     mutations: tuple[tuple[str, str], ...] = (),
     constants: tuple[tuple[int, object], ...] = (),
+    literals: tuple[Literal, ...] = (),
     title: str = "",
 ) -> Assembled:
-    """``sources`` says where each program input comes from (see ``InputSpec``), in the program's input order."""
+    """``sources`` says where each program input comes from (see ``InputSpec``), in the program's input order.
+
+    The rest goes into the plan as it is; ``results`` defaults to the program's outputs.
+    """
     segments = _segments(steps)
     crossing = _crossing(program, segments)
     buffers = [program.tensors[n] for n in program.tensors if n in crossing]
@@ -87,12 +93,13 @@ def assemble(
         ),
         buffers=tuple(_spec(t) for t in buffers if not _made_by_extern(t.name, segments)),
         steps=tuple(plan_steps),
-        results=program.outputs[: len(program.outputs) - len(mutations)],
+        results=program.outputs if results is None else results,
         treespec=treespec,
         symbols=tuple(SymbolSpec(s.name, program.inputs.index(s.tensor), s.dim, s.lo, s.hi) for s in program.symbols),
         workspace=arena,
         mutations=mutations,
         constants=constants,
+        literals=literals,
     )
     return Assembled("\n\n".join(texts) + "\n" if entries else "", plan)
 

@@ -1,4 +1,4 @@
-"""Builds C++ candidates into shared objects: content-addressed, atomic, safe under concurrent processes, self-healing."""
+"""Builds C++ candidates into shared objects: content-addressed, atomic, concurrent, self-healing."""
 
 from __future__ import annotations
 

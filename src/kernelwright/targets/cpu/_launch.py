@@ -1,7 +1,8 @@
-"""Launches a built candidate: binds inputs, allocates outputs, runs the plan's steps, returns what the reference would."""
+"""Launches a built candidate: binds inputs, allocates outputs, runs the steps, returns what the reference would."""
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import tvm_ffi
 from torch.utils import _pytree as pytree
 
 from ...errors import OutsideDomain
-from ..plan import AtenCall, EntryCall, Plan, SizeText, TensorSpec
+from ..plan import AtenCall, EntryCall, Literal, Plan, SizeText, TensorSpec
 
 Allocate = Callable[[tuple[int, ...], tuple[int, ...], torch.dtype], torch.Tensor]
 
@@ -38,7 +39,8 @@ class Launcher:
         self.plan = plan
         self._allocate = allocate
         self._module = tvm_ffi.load_module(str(library), keep_module_alive=True)
-        self._state = dict(state)  # not detached: a parameter whose .data is replaced stays current
+        literals = {literal.name: _tensor_of(literal) for literal in plan.literals}
+        self._state = {**literals, **state}  # not detached: a parameter whose .data is replaced stays current
         self._arg_count = sum(1 for spec in plan.inputs if spec.source[0] == "arg")
         self._treespec = None if plan.treespec is None else pytree.treespec_loads(plan.treespec)
         self._idle_workspaces: list[torch.Tensor] = []  # popped while in use, so that threads never share one
@@ -72,7 +74,7 @@ class Launcher:
                 self._idle_workspaces.append(workspace)
         for source, target in self.plan.mutations:
             self._state[target].detach().copy_(named[source])
-        results = [named[name] for name in self.plan.results]
+        results = [r["value"] if isinstance(r, dict) else named[str(r)] for r in self.plan.results]
         return results[0] if self._treespec is None else pytree.tree_unflatten(results, self._treespec)
 
     def _bind(self, args: tuple[Any, ...]) -> list[torch.Tensor]:
@@ -153,7 +155,7 @@ class _FastPath:
         self._entry = launcher._module[step.entry]
         self._allocate = launcher._allocate
         self._outputs = outputs
-        self._state = [launcher._state[str(s.source[1])] for s in plan.inputs if s.source[0] == "state"]
+        self._state = [launcher._state[str(s.source[1])] for s in plan.inputs if s.source[0] != "arg"]
         self._workspace_bytes = plan.workspace
         self._idle = launcher._idle_workspaces
 
@@ -168,9 +170,10 @@ class _FastPath:
             and plan.steps[0].args == names
             and plan.results == tuple(b.name for b in plan.buffers)
             and ordered == [("arg", i) for i in range(len(ordered))]
-            and [s.source[0] for s in plan.inputs] == sorted(s.source[0] for s in plan.inputs)  # arguments first
+            and all(s.source[0] == "arg" for s in plan.inputs[: len(ordered)])  # arguments first
             and not plan.symbols and not plan.mutations and not plan.constants
             and launcher._treespec is None
+            and len(plan.results) == 1
             and isinstance(plan.workspace, int)
         )  # fmt: skip
         if not simple:
@@ -219,7 +222,7 @@ class _SizeEvaluator:
         code = self._code.get(text)
         if code is None:
             code = self._code[text] = compile(text, "<size>", "eval")
-        return int(eval(code, {"__builtins__": {}, "Max": max, "Min": min, "floor": math.floor}, dict(sizes)))
+        return int(eval(code, {"__builtins__": {}, "Max": max, "max": max, "min": min, "math": math}, dict(sizes)))
 
     def all(self, texts: Sequence[SizeText], sizes: Mapping[str, int]) -> tuple[int, ...]:
         return tuple(self.one(text, sizes) for text in texts)
@@ -227,6 +230,13 @@ class _SizeEvaluator:
 
 def _ints(texts: Sequence[SizeText]) -> tuple[int, ...]:
     return tuple(int(t) for t in texts)
+
+
+def _tensor_of(literal: Literal) -> torch.Tensor:
+    dtype = getattr(torch, literal.dtype)
+    data = bytearray(base64.b64decode(literal.data))
+    flat = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
+    return flat.reshape(literal.shape)
 
 
 def _as_specified(tensor: torch.Tensor, spec: TensorSpec) -> torch.Tensor:
