@@ -23,8 +23,8 @@ class TensorSpec:
 class InputSpec:
     """One flat input.
 
-    ``source`` is ("arg", i) for the i-th tensor leaf of the call's arguments, ("state", name) for a parameter or buffer,
-    or ("literal", name) for a tensor that travels with the plan.
+    ``source`` is ("arg", i) for the i-th tensor leaf of the call's arguments, ("state", name) for a parameter or
+    buffer, or ("literal", name) for a tensor that travels with the plan.
     """
 
     source: tuple[str, int | str]
@@ -76,7 +76,8 @@ class Plan:
 
     ``buffers`` are allocated per call (outputs and tensors that cross an ATen call); ``workspace`` is scratch bytes of
     the entries, kept between calls. ``results`` are the leaves returned, in order: the name of a tensor, or
-    ``{"value": v}`` for a leaf that is none; ``treespec`` is their serialised pytree (None for a single tensor). ``mutations`` copies tensors into state entries afterwards.
+    ``{"value": v}`` for a leaf that is none; ``treespec`` is their serialised pytree (None for a single tensor).
+    ``mutations`` copies tensors into state entries afterwards.
     ``constants`` are the non-tensor leaves of the call's arguments by leaf position: the kernel holds for these alone.
     """
 

@@ -2,7 +2,7 @@
 //
 // float32 lanes are computed in vector arithmetic alone; float64 lanes call the C library one by one except where noted.
 #pragma once
-#include <kw/vec.h>
+#include <kw/reduce.h>
 
 namespace kw {
 

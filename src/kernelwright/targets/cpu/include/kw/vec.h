@@ -609,4 +609,12 @@ KW_INLINE void advise_huge(void* p, int64_t bytes) {
 #endif
 }
 
+// Splits n items over threads, at least `least` of them each: waking a thread costs microseconds.
+template <class F>
+KW_INLINE void parallel_items(int64_t n, int64_t least, const F& body) {
+  if (n <= 0) return;
+  int threads = static_cast<int>(min<int64_t>(max_threads(), max<int64_t>(1, n / least)));
+  parallel(threads, [&](int thread, int count) { body(n * thread / count, n * (thread + 1) / count); });
+}
+
 }  // namespace kw
