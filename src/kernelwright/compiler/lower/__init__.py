@@ -1,0 +1,18 @@
+"""Lowering: from a captured ATen graph to a level-1 tensor program."""
+
+from . import (  # noqa: F401 (each module registers its lowerings)
+    activations,
+    attention,
+    backward,
+    contractions,
+    creation,
+    data,
+    norms,
+    pointwise,
+    pooling,
+    reductions,
+    views,
+)
+from ._driver import HANDLERS, lower
+
+__all__ = ["HANDLERS", "lower"]
