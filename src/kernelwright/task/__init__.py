@@ -1,7 +1,9 @@
 """Tasks: what must be computed, read from a user's PyTorch code, with inputs to draw and a cost to compare with."""
 
+from kernelwright.task._cost import cost
 from kernelwright.task._inputs import STRUCTURES
 from kernelwright.task._load import from_callable, from_source, in_domain, load, module_state, with_dtype
+from kernelwright.task._scale import shrink
 from kernelwright.task._task import Cost, DynamicSize, Reference, Task
 
 __all__ = [
@@ -10,10 +12,12 @@ __all__ = [
     "DynamicSize",
     "Reference",
     "Task",
+    "cost",
     "from_callable",
     "from_source",
     "in_domain",
     "load",
     "module_state",
+    "shrink",
     "with_dtype",
 ]

@@ -21,7 +21,7 @@ from kernelwright.task._source import no_inputs, parse_source
 from kernelwright.task._task import DynamicSize, Reference, Task
 
 _SEED = 42  # the task format's seed for weights
-_Draw = Callable[[int], tuple[Any, ...]]
+Draw = Callable[[int], tuple[Any, ...]]
 
 
 def from_source(
@@ -85,11 +85,21 @@ def load(task: Task) -> Reference:
     run ``Reference.call`` under ``torch.no_grad()``. Raises :class:`SourceInvalid` (the text raises),
     :class:`ReferenceFailed` (the constructor raises) or :class:`InputsInvalid`.
     """
-    call, base = _pickled(task) if task.kind == "pickled" else _from_module(task)
+    call, base = bring_up(task)
     draw = _Inputs(task, call, base)
     if draw.cast is not None and isinstance(call, nn.Module):
         call.to(draw.cast)
     return Reference(call=call, draw=draw, state=module_state(call))
+
+
+def bring_up(task: Task, *, build: bool = True) -> tuple[Callable[..., Any], Draw]:
+    """The task's callable and its own draw, before casts; ``build=False`` leaves a class unbuilt (inputs only)."""
+    return _pickled(task) if task.kind == "pickled" else _from_module(task, build)
+
+
+def given_inputs(task: Task, base: Draw, convert: Callable[[Any], Any] = lambda tree: tree) -> tuple[Any, ...]:
+    """The task's own draw for seed 0, narrowed and cast; ``convert`` acts on the draw before both."""
+    return _Inputs(task, len, lambda seed: convert(base(seed))).given(0)
 
 
 def module_state(call: Callable[..., Any]) -> Mapping[str, Tensor]:
@@ -114,13 +124,13 @@ def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
-def _pickled(task: Task) -> tuple[Callable[..., Any], _Draw]:
+def _pickled(task: Task) -> tuple[Callable[..., Any], Draw]:
     with user_code(SourceInvalid, f"unpickling task {task.name}"):
         call, inputs = cloudpickle.loads(task.payload)
     return call, _redrawing(inputs)
 
 
-def _redrawing(inputs: tuple[Any, ...]) -> _Draw:
+def _redrawing(inputs: tuple[Any, ...]) -> Draw:
     """Fixed example inputs as a draw: seed 0 is the inputs themselves, other seeds are of the same kind."""
 
     def draw(seed: int) -> tuple[Any, ...]:
@@ -139,14 +149,14 @@ def _mix(seed: int, structure: str, position: int) -> int:
     return zlib.crc32(f"{seed}/{structure}/{position}".encode())
 
 
-def _from_module(task: Task) -> tuple[Callable[..., Any], _Draw]:
+def _from_module(task: Task, build: bool) -> tuple[Callable[..., Any], Draw]:
     with seeded(_SEED):
         module = run_module(task)
     place = task.module or task.path or task.name
     found = getattr(module, task.attribute, None)
     if found is None:
         raise SourceNotFound(f"{place} has no attribute {task.attribute!r} after it ran; define it at the top level.")
-    call = _build(module, found, task.attribute, place)
+    call = _build(module, found, task.attribute, place) if build else found
     return call, _input_source(module, call, task, place)
 
 
@@ -154,7 +164,7 @@ def _build(module: Any, found: Any, attribute: str, place: str) -> Callable[...,
     if not isinstance(found, type):
         if not callable(found):
             raise SourceInvalid(f"{attribute} in {place} is a {type(found).__name__}; it must be a class or function.")
-        return found  # type: ignore[no-any-return]
+        return found
     if not issubclass(found, nn.Module):
         raise SourceInvalid(f"Class {attribute} in {place} is not a torch.nn.Module; derive it from nn.Module.")
     make = getattr(module, "get_init_inputs", None)
@@ -167,7 +177,7 @@ def _build(module: Any, found: Any, attribute: str, place: str) -> Callable[...,
     return built
 
 
-def _input_source(module: Any, call: Callable[..., Any], task: Task, place: str) -> _Draw:
+def _input_source(module: Any, call: Callable[..., Any], task: Task, place: str) -> Draw:
     own = getattr(module, f"{task.attribute}_inputs", None) if task.attribute != "Model" else None
     make = own or getattr(module, "get_inputs", None)
     if make is None:
@@ -183,7 +193,8 @@ def _input_source(module: Any, call: Callable[..., Any], task: Task, place: str)
 
 
 def _defaults(call: Callable[..., Any], attribute: str, place: str) -> tuple[Any, ...]:
-    parameters = _signature(call).parameters.values() if _signature(call) else []
+    signature = _signature(call)
+    parameters = signature.parameters.values() if signature else []
     values = [p.default for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if any(v is inspect.Parameter.empty for v in values) or not _tensors(values):
         raise InputsInvalid(no_inputs(attribute, place))
@@ -192,8 +203,11 @@ def _defaults(call: Callable[..., Any], attribute: str, place: str) -> tuple[Any
 
 def _signature(call: Callable[..., Any]) -> inspect.Signature | None:
     try:
+        if isinstance(call, type):  # a module's class: forward without self
+            signature = inspect.signature(call.forward)  # type: ignore[attr-defined]
+            return signature.replace(parameters=list(signature.parameters.values())[1:])
         return inspect.signature(call.forward if isinstance(call, nn.Module) else call)
-    except (TypeError, ValueError):  # builtins without one
+    except (AttributeError, TypeError, ValueError):  # builtins without one
         return None
 
 
@@ -222,7 +236,7 @@ def _kind(value: Any) -> str:
 class _Inputs:
     """``Reference.draw``: the task's own draw, narrowed and cast, then redrawn by a structure's law."""
 
-    def __init__(self, task: Task, call: Callable[..., Any], base: _Draw) -> None:
+    def __init__(self, task: Task, call: Callable[..., Any], base: Draw) -> None:
         self.task = task
         self.call = call
         self.base = base
@@ -260,7 +274,7 @@ class _Inputs:
                 leaves[places[position]] = clone(leaf.narrow(dim, 0, new))
         if self.cast is not None:
             leaves = [_cast(leaf, self.cast) for leaf in leaves]
-        return pytree.tree_unflatten(leaves, spec)  # type: ignore[no-any-return]
+        return pytree.tree_unflatten(leaves, spec)
 
     def _structured(
         self, given: tuple[Any, ...], seed: int, structure: str, characters: list[Character | None], scale: float
@@ -269,7 +283,7 @@ class _Inputs:
         for k, character in enumerate(characters):
             if character is not None:
                 leaves[k] = redraw(leaves[k], structure, character, _mix(seed, structure, k), scale)
-        return pytree.tree_unflatten(leaves, spec)  # type: ignore[no-any-return]
+        return pytree.tree_unflatten(leaves, spec)
 
     def _characters(self) -> list[Character | None]:
         """Characters by leaf (None: not a floating tensor), the doubtful ones settled by asking the reference once."""

@@ -17,7 +17,7 @@ def patch_tree(tree: ast.Module, patches: Iterable[tuple[str, int]]) -> ast.Modu
     if not values:
         return tree
     places = {id(_places(_function(tree, f))[int(k)]): values[f"{f}#{k}"] for f, _, k in _indexed(values)}
-    tree = _Replace(places).visit(tree)
+    _Replace(places).generic_visit(tree)
     body: list[ast.stmt] = []
     for statement in tree.body:
         body.append(statement)
@@ -36,6 +36,17 @@ def function_knobs(tree: ast.Module, function: str) -> list[str]:
     """``function#k`` for each place in the function where an integer or a name stands."""
     node = _find(tree, function)
     return [f"{function}#{k}" for k, _ in enumerate(_places(node))] if node else []
+
+
+def knob_value(tree: ast.Module, knob: str, names: dict[str, object]) -> object:
+    """The value that a ``function#k`` knob has: its literal, or what the module's top level binds to its name."""
+    function, _, index = knob.partition("#")
+    node = _function(tree, function)
+    place = _places(node)[int(index)]
+    if isinstance(place, ast.Constant):
+        return place.value
+    stored = {n.id for s in node.body for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return names.get(place.id) if isinstance(place, ast.Name) and place.id not in stored else None
 
 
 def assigned(statement: ast.stmt) -> list[str]:
@@ -69,7 +80,7 @@ def _function(tree: ast.Module, function: str) -> ast.FunctionDef:
 def _places(function: ast.FunctionDef) -> list[ast.expr]:
     """Expressions of the body that may be an integer, in source order."""
     nodes = [n for statement in function.body for n in ast.walk(statement)]
-    found = [n for n in nodes if _is_place(n)]
+    found = [n for n in nodes if isinstance(n, ast.expr) and _is_place(n)]
     return sorted(found, key=lambda n: (n.lineno, n.col_offset))
 
 
