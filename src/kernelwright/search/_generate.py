@@ -15,7 +15,7 @@ from typing import Any
 
 from ..archive import Archive
 from ..errors import BuildFailed, KernelwrightError, ReferenceFailed, TaskError, Unsupported
-from ..judge import Measurement, Ratio, Session, Verdict
+from ..judge import Measurement, Ratio, Rejected, Session, Verdict
 from ..targets import Candidate, check_target
 from ..targets.cpu import build
 from ..task import Cost, Task, load
@@ -182,7 +182,12 @@ class _Search:
         self.tell("verdict", verdict.reason, **tag, status=verdict.status, reason=verdict.reason, error=error)
         measurement = None
         if verdict.accepted:
-            measurement = self.session.measure(candidate, [EAGER], seconds=self.effort.glance)
+            try:
+                measurement = self.session.measure(candidate, [EAGER], seconds=self.effort.glance)
+            except Rejected as fault:
+                verdict = fault.verdict
+                self.tell("verdict", verdict.reason, **tag, status=verdict.status, reason=verdict.reason)
+        if measurement is not None:
             speedup = {name: ratio.median for name, ratio in measurement.speedup.items()}
             self.tell("measured", candidate.label, **tag, seconds=measurement.seconds, speedup=speedup)
         trial = Trial(candidate, verdict, measurement, self.elapsed)
@@ -215,7 +220,16 @@ class _Search:
                 rivals.append(rival)
             else:
                 self.note(f"{rival.label} was left out: {found.reason}")
-        measurement = self.session.measure(leader, [r for r in rivals if r is not leader], seconds=self.effort.final)
+        try:
+            others = [rival for rival in rivals if rival is not leader]
+            measurement = self.session.measure(leader, others, seconds=self.effort.final)
+        except Rejected as fault:
+            self.reason = f"{leader.label} is not served: {fault.verdict.reason}"
+            self.note(self.reason)
+            leader, verdict = EAGER, Verdict("accepted", "the reference itself")
+            measurement = self.session.measure(EAGER, [r for r in rivals if r is not EAGER], seconds=self.effort.final)
+        for note in measurement.notes:
+            self.note(note)
         self.final, champion = _settle(measurement, leader, rivals)
         self.best = Trial(champion, verdict, self.final, self.elapsed)
         self.trials.append(self.best)
@@ -298,7 +312,9 @@ def _settle(measurement: Measurement, leader: Candidate, rivals: Sequence[Candid
     roofline = measurement.roofline
     if roofline is not None:
         roofline = roofline * times[leader.label] / times[champion.label]
-    final = Measurement(times[champion.label], named, speedup, roofline, measurement.rounds, measurement.cold)
+    final = Measurement(
+        times[champion.label], named, speedup, roofline, measurement.rounds, measurement.cold, measurement.notes
+    )
     return final, champion
 
 
