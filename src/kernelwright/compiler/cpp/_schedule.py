@@ -1,0 +1,111 @@
+"""The level-2 decisions of a contraction: strategy, register tile, blocks, threads; and the filter on what fits.
+
+A tile must fit the registers and a block of B the second-level cache; among the tiles that fit, a count of
+multiply-adds with a fixed cost per step ranks them for the sizes at hand (after nn-JIT.web, arXiv 2309.08978).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+from ..contraction import Contraction, product
+from ..program import Axis, Size
+from ._indices import static
+
+REGISTERS = 32
+PANEL_ROWS = 16  # most rows of an A panel
+
+
+@dataclass(frozen=True)
+class GemmSchedule:
+    """``strategy``: "gemm" (packed, blocked), "split-k" (threads share the sum), "dot", "axpy" (matrix-vector),
+    "window" (direct depthwise). ``mr`` rows x ``nv`` vectors are one register tile; ``mc`` rows, ``kc`` steps and
+    ``nc`` columns one block."""
+
+    strategy: str
+    mr: int = 12
+    nv: int = 2
+    mc: int = 960
+    kc: int = 384
+    nc: int = 384
+    threads: int = 2
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Bytes per core of the second-level cache, and the threads kernels may use."""
+
+    l2: int = 1 << 20
+    threads: int = 0
+
+    @property
+    def workers(self) -> int:
+        return self.threads or os.cpu_count() or 1
+
+
+def total(axes: tuple[Axis, ...]) -> Size:
+    """The number of points of fused axes."""
+    return product(x.size for x in axes)
+
+
+def gemm_schedules(parts: Contraction, cache: Cache) -> list[GemmSchedule]:
+    """Blocked schedules, best guess first."""
+    lanes = 16 if parts.dtype == "float32" else 8
+    m, n, k = static(total(parts.m)), static(total(parts.n)), static(total(parts.k))
+    tiles = sorted(register_tiles(lanes, parts.dtype), key=lambda t: tile_cost(t, lanes, m, n))
+    first = [_blocked(mr, nv, lanes, k, n, cache, budget) for mr, nv in tiles[:3] for budget in (0.56, 0.4)]
+    best = [first[0], first[2], first[1], first[4]]
+    if _long(m, n, k):
+        best = [_split(s, n or 1, lanes, cache) for s in best[:2]] + best[:1]
+    return list(dict.fromkeys(best))
+
+
+def register_tiles(lanes: int, dtype: str) -> list[tuple[int, int]]:
+    """(rows, vectors) whose accumulators, one row of B and a broadcast fit the registers."""
+    widths = (1, 2, 3, 4, 6) if dtype == "float32" else (2, 4, 6)
+    return [
+        (mr, nv) for nv in widths for mr in range(1, PANEL_ROWS + 1) if mr * nv + nv + 1 <= REGISTERS and mr * nv <= 28
+    ]
+
+
+def tile_cost(tile: tuple[int, int], lanes: int, m: int | None, n: int | None) -> tuple[float, int]:
+    """Steps of the register tiles that cover an m x n result; ties go to 12 x 2."""
+    mr, nv = tile
+    rows = 4096 if m is None else m
+    columns = 4096 if n is None else n
+    full, rest = divmod(rows, mr)
+    wide, edge = divmod(columns, nv * lanes)
+    heights = [(full, mr), (1, rest)] if rest else [(full, mr)]
+    narrow = 1 if edge <= lanes else nv
+    lengths = [(wide, nv), (1, narrow)] if edge else [(wide, nv)]
+    cost = sum(c * d * (max(h * w, 8) + 0.35 * h + 1.5 * w) for c, h in heights for d, w in lengths)
+    return (round(cost, 6), abs(mr - 12) + 8 * abs(nv - 2))
+
+
+def _blocked(mr: int, nv: int, lanes: int, k: int | None, n: int | None, cache: Cache, part: float) -> GemmSchedule:
+    width, size = nv * lanes, 4 if lanes == 16 else 8
+    kc = 384 if size == 4 else 256
+    if k is not None:
+        blocks = max(1, -(-k // kc))
+        kc = max(1, -(-k // blocks))
+    nc = max(width, int(cache.l2 * part / (kc * size)) // width * width)
+    nc = min(nc, 1024 // width * width)
+    if n is not None:
+        nc = min(nc, _round_up(n, width))
+    return GemmSchedule("gemm", mr, nv, mc=_round_up(960, mr), kc=kc, nc=max(width, nc), threads=cache.workers)
+
+
+def _split(schedule: GemmSchedule, n: int, lanes: int, cache: Cache) -> GemmSchedule:
+    nc = _round_up(n, schedule.nv * lanes)
+    kc = min(512, max(64, cache.l2 // 2 // (nc * 64 // lanes) // 16 * 16))
+    return replace(schedule, strategy="split-k", nc=nc, kc=kc)
+
+
+def _long(m: int | None, n: int | None, k: int | None) -> bool:
+    """Few results, long sums: not enough tiles to share among threads, enough steps to split."""
+    return m is not None and n is not None and k is not None and m * n <= 256 * 1024 and n <= 1024 and k >= 64 * 256
+
+
+def _round_up(value: int, step: int) -> int:
+    return max(step, -(-value // step) * step)
