@@ -124,3 +124,25 @@ def unscored(name: str = "zeros") -> Outcome:
 def failed(name: str = "raises") -> Outcome:
     """The reference raised."""
     return Outcome(task(name), "failed", None, None, None, (), 0.5, "The reference raised ValueError: no.", False, None)
+
+
+def assert_shape(document: dict) -> None:
+    """A document has exactly the documented keys and types, at every level."""
+    assert set(document) == {"machine", "versions", "tasks", "summary"}
+    assert set(document["summary"]) == {"correct", "fast_1", "fast_2", "geomean"}
+    assert set(document["summary"]["geomean"]) == {"eager", "compile"}
+    assert all(0 <= document["summary"][key] <= 1 for key in ("correct", "fast_1", "fast_2"))
+    for row in document["tasks"]:
+        simple = {"task": str, "status": str, "correct": bool, "candidates": int, "seconds": float, "reason": str}
+        assert set(row) == {*simple, "speedup", "interval", "roofline", "proposer", "shrunk"}
+        for key, kind in simple.items():
+            assert isinstance(row[key], kind), key
+        assert row["status"] in ("won", "baseline", "unscored", "failed")
+        assert set(row["speedup"]) == set(row["interval"]) == {"eager", "compile"}
+        for rival, ratio in row["speedup"].items():
+            assert ratio is None or ratio > 0
+            pair = row["interval"][rival]
+            assert pair is None or (len(pair) == 2 and pair[0] <= ratio <= pair[1])
+        assert row["roofline"] is None or isinstance(row["roofline"], float)
+        assert row["proposer"] is None or isinstance(row["proposer"], str)
+        assert all(set(size) == {"argument", "dim", "from", "to"} for size in row["shrunk"])

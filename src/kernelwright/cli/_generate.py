@@ -64,13 +64,14 @@ def _search(
     source: str, target: str, budget: float, effort: str, scale: str, lock: Path | None
 ) -> tuple[Outcome, Facts, bool]:
     """Run the search under its live picture; tell whether the user interrupted it."""
+    from kernelwright.task import from_source
+
+    task = from_source(source, scale=scale)  # first: a wrong SOURCE is told before anything slow is imported
     from kernelwright import search
     from kernelwright.archive import Archive
     from kernelwright.cli._facts import gather
     from kernelwright.cli._live import SearchView
-    from kernelwright.task import from_source
 
-    task = from_source(source, scale=scale)
     console = stderr()
     with console.status("measuring what this machine can do (once)"):
         facts = gather()

@@ -77,18 +77,17 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: not our fault, no message
         return 1
     except Exception as error:  # the border of the process: a traceback is for the log, a sentence for the user
-        usage = _usage(error)
-        return _fault(error, usage, 2) if usage else _unexpected(error)
+        return _usage(error) if isinstance(error, _USAGE) else _unexpected(error)
 
 
-def _usage(error: Exception) -> str:
-    """The sentence for a wrong command line, empty for any other fault."""
-    if not isinstance(error, _USAGE):
-        return ""
-    if type(error).__name__ == "NoArgsIsHelpError":
-        return "No command was given; kernelwright --help lists them."
-    message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
-    return message if message.endswith((".", "?")) else message + "."
+def _usage(error: Exception) -> int:
+    """A wrong command line."""
+    message: str = error.format_message()  # type: ignore[attr-defined]
+    if type(error).__name__ == "NoArgsIsHelpError":  # the message is the help, empty where it was printed already
+        print(message, end="\n" if message else "")
+        return 2
+    sentence = " ".join(message.split())
+    return _fault(error, sentence if sentence.endswith((".", "?")) else sentence + ".", 2)
 
 
 def _fault(error: Exception, sentence: str, code: int) -> int:

@@ -62,5 +62,6 @@ def _three(value: float) -> str:
     """Three significant digits without an exponent."""
     if value == 0:
         return "0"
+    value = float(f"{value:.3g}")  # rounded first: 0.9999 has its three digits as 1.00
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:.{min(digits, 6)}f}"

@@ -158,9 +158,10 @@ def _trial_row(trial: Trial, served: str) -> dict[str, Any]:
 
 def _highlight(source: str, language: str) -> Markup:
     """Highlighted source; colours come from the page's style sheet, so they follow light and dark."""
+    code = Markup(highlight(source[:LONGEST_SOURCE], LEXERS[language](), HtmlFormatter(cssclass="code")))
     if len(source) > LONGEST_SOURCE:
-        source = source[:LONGEST_SOURCE] + f"\n... cut here, {len(source)} characters in all\n"
-    return Markup(highlight(source, LEXERS[language](), HtmlFormatter(cssclass="code")))
+        code += Markup('<p class="muted">Cut here, {} characters in all.</p>').format(len(source))
+    return code
 
 
 def _shared() -> dict[str, Any]:

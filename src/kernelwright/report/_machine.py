@@ -9,7 +9,7 @@ from kernelwright.report._format import bytes_text, rate_text
 
 _BYTES = ("l1d", "l2", "l3", "memory")
 _BANDWIDTHS = ("copy", "read", "l1", "l2", "l3")
-_NAMES = {"l1d": "L1d", "l2": "L2", "l3": "L3", "simd_bits": "SIMD", "cpu": "CPU", "os": "OS", "isa": "ISA"}
+_NAMES = {"l1": "L1", "l1d": "L1d", "l2": "L2", "l3": "L3", "simd_bits": "SIMD", "cpu": "CPU", "os": "OS", "isa": "ISA"}
 
 
 def readable_machine(machine: Mapping[str, Any]) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def readable_machine(machine: Mapping[str, Any]) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for key, value in machine.items():
         if key == "peaks":
-            rows["measured peaks"] = _peaks(value)
+            rows["peak"] = _peaks(value)
         elif value not in ("", None, (), []):
             rows[_NAMES.get(key, key)] = _value(key, value)
     return rows
@@ -36,7 +36,7 @@ def _peaks(peaks: Mapping[str, Any]) -> dict[str, str]:
     rows: dict[str, str] = {}
     for key, value in peaks.items():
         if isinstance(value, str):
-            rows[key] = value
+            rows[f"rates, {key}"] = value
         elif value:
             name = f"{_NAMES.get(key, key)} bandwidth" if key in _BANDWIDTHS else key.replace("_core", " one core")
             rows[name] = rate_text(value * 1e9, "B/s") if key in _BANDWIDTHS else rate_text(value, "FLOP/s")

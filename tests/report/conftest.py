@@ -1,0 +1,6 @@
+"""Makes ``made`` importable: outcomes made by hand."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "report"))

@@ -1,0 +1,50 @@
+"""Terminal tables hold what they promise."""
+
+import made
+from rich.console import Console
+from rich.table import Table
+
+from kernelwright.report import (
+    bench_table,
+    comparison_table,
+    failed_record,
+    record,
+    scores_table,
+    status_line,
+    trials_table,
+)
+
+
+def text(table: Table) -> str:
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(table)
+    return console.export_text()
+
+
+def test_comparison() -> None:
+    shown = text(comparison_table(made.won()))
+    for part in ("compiler/tile=64x128", "290 µs", "58 %", "PyTorch eager", "800 µs", "2.76×", "2.70–2.81", "1.79×"):
+        assert part in shown
+
+
+def test_comparison_without_a_measurement() -> None:
+    assert "nothing" in text(comparison_table(made.failed()))
+
+
+def test_trials_say_why() -> None:
+    shown = text(trials_table(made.won().candidates))
+    assert "off by 3.1 bounds" in shown
+    assert "no member named 'fma16'" in shown
+    assert "3.1" in shown
+
+
+def test_bench() -> None:
+    rows = [record(made.won("[bold]a")), record(made.unscored()), failed_record("dead", "It died.", 1.0)]
+    shown = text(bench_table(rows))
+    assert "[bold]a" in shown  # a name is never markup
+    assert "returns zeros passes" in shown
+    assert "It died." in shown
+    scores = text(scores_table(rows))
+    assert "33 %" in scores
+    assert "2.76×" in scores
+    assert status_line(rows) == "3 tasks: 1 won, 1 unscored, 1 failed"
