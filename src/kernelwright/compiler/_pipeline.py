@@ -9,9 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
 
-from ..errors import Unsupported
 from ..targets.plan import Candidate, Literal
 from ..task import DynamicSize
 from .capture import Captured, capture, capture_graph
@@ -43,7 +41,6 @@ class Prepared:
     captured: Captured
     program: Program
     kernels: tuple[Kernel | Extern, ...]
-    constants: tuple[tuple[int, object], ...] = ()
 
     @property
     def lowered(self) -> bool:
@@ -53,7 +50,7 @@ class Prepared:
 
 def prepare(fn: Callable[..., Any], args: tuple[Any, ...], dynamic: tuple[DynamicSize, ...] = ()) -> Prepared:
     """Capture a function or module on example arguments and lower it. Runs the user's code, but computes nothing."""
-    return prepare_captured(capture(fn, args, dynamic), _constants(args))
+    return prepare_captured(capture(fn, args, dynamic))
 
 
 def prepare_graph(module: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Prepared:
@@ -61,11 +58,11 @@ def prepare_graph(module: torch.fx.GraphModule, example_inputs: Sequence[Any]) -
     return prepare_captured(capture_graph(module, example_inputs))
 
 
-def prepare_captured(captured: Captured, constants: tuple[tuple[int, object], ...] = ()) -> Prepared:
-    """Lower, fuse and group a captured graph; ``constants`` are the arguments it was specialised on."""
+def prepare_captured(captured: Captured) -> Prepared:
+    """Lower, fuse and group a captured graph."""
     program = fuse(lower(captured))
     groups = group(program, lambda statement: is_contraction(program, statement))
-    return Prepared(captured, program, tuple(_kernel(program, g) for g in groups), constants)
+    return Prepared(captured, program, tuple(_kernel(program, g) for g in groups))
 
 
 def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: str = "") -> Candidate:
@@ -88,12 +85,12 @@ def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: 
     assembled = assemble(
         program,
         steps,
-        sources=tuple(("literal", name) if kind == "constant" else (kind, name) for kind, name in captured.inputs),
+        sources=tuple(("literal", name) if kind == "constant" else (kind, name) for kind, name in captured.sources),
         results=tuple(program.outputs[r] if isinstance(r, int) else {"value": r.value} for r in captured.results),
         treespec=captured.treespec,
-        mutations=tuple((program.outputs[position], name) for position, name in captured.mutations),
-        constants=prepared.constants,
-        literals=tuple(_literal(name, tensor) for name, tensor in captured.constants.items()),
+        mutations=captured.mutations,
+        constants=captured.constants,
+        literals=tuple(_literal(name, tensor) for name, tensor in captured.lifted.items()),
         title=title,
     )
     label = "compiler" + "".join(f"/k{number}={position}" for number, position in sorted(choice.items()) if position)
@@ -115,18 +112,6 @@ def _kernel(program: Program, found: Group) -> Kernel | Extern:
     if isinstance(first, Reduce) and len(found.statements) == 1 and is_contraction(program, first):
         return Kernel(found, True, tuple(contraction_schedules(program, first)))
     return Kernel(found, False, tuple(loop_schedules(program, found)))
-
-
-def _constants(args: tuple[Any, ...]) -> tuple[tuple[int, object], ...]:
-    """The arguments that are no tensors, by leaf position: the captured graph holds for these values alone."""
-    found: list[tuple[int, object]] = []
-    for position, leaf in enumerate(pytree.tree_leaves(args)):
-        if isinstance(leaf, torch.Tensor):
-            continue
-        if not isinstance(leaf, int | float | str | bool | None):
-            raise Unsupported(f"Argument leaf {position} is a {type(leaf).__name__}: give tensors, numbers or strings.")
-        found.append((position, leaf))
-    return tuple(found)
 
 
 def _literal(name: str, tensor: torch.Tensor) -> Literal:
