@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -44,7 +42,9 @@ def run(folder: Path, name: str, limits: Limits = LIMITS) -> Record:
 def test_a_result_comes_back_with_its_events(tmp_path: Path) -> None:
     events: list[dict] = []
     found = run_isolated(task(tmp_path, "ok"), Settings(budget=5), LIMITS, events.append, FAKE)
-    assert found == record(made.won(), "1_ok")
+    shrunk = ({"argument": 0, "dim": 0, "from": 64, "to": 8},)
+    expected = {"eager": 2.5, "compile": None}, {"eager": (2.5, 2.5), "compile": None}
+    assert found == Record("1_ok", "won", True, *expected, 0.5, "compiler", 3, 1.5, "", shrunk)
     assert [e["message"] for e in events] == ["capture"]
     assert events[0]["data"]["options"] == ["effort", "target"]
 
@@ -56,7 +56,7 @@ def test_what_a_task_prints_is_not_an_answer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("crash", "The task's process was ended by SIGSEGV (its last words: about to crash)."),
+        ("crash", "The task's process was ended by SIGSEGV."),
         ("refuses", "The reference raised ValueError: no."),
         ("bug", "ZeroDivisionError: one"),
     ],
@@ -67,7 +67,8 @@ def test_faults_are_sentences(tmp_path: Path, name: str, reason: str) -> None:
     assert found.seconds > 0
 
 
-def test_a_file_that_is_no_task(tmp_path: Path) -> None:
+def test_a_file_that_is_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_LOADER", "real")
     path = tmp_path / "1_broken.py"
     path.write_text("def (")
     found = run_isolated(SuiteTask("1_broken", path, None, 1), Settings(), LIMITS, command=FAKE)
@@ -87,17 +88,13 @@ def test_memory_meets_its_limit(tmp_path: Path) -> None:
     assert found.reason == "The task used more memory than its limit of 1.0 GiB."
 
 
-def test_a_child_that_outlives_its_worker_delays_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_outlives_its_worker_is_ended_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     note = tmp_path / "pid"
     monkeypatch.setenv("FAKE_CHILD", str(note))
-    start = time.monotonic()
-    try:
-        assert "exit code 7" in run(tmp_path, "child").reason
-        assert time.monotonic() - start < 60
-    finally:
-        if note.exists():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(note.read_text()), signal.SIGKILL)
+    assert "exit code 7" in run(tmp_path, "child").reason
+    child = int(note.read_text())
+    with contextlib.suppress(psutil.NoSuchProcess):
+        assert psutil.Process(child).status() == psutil.STATUS_ZOMBIE  # nobody here may reap it, but it runs no more
 
 
 def test_an_interruption_ends_the_worker(tmp_path: Path) -> None:

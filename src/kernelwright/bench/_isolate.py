@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -53,8 +53,8 @@ def run_isolated(
     ``on_event`` gets the search's events as dictionaries. An interruption ends the process and is raised again.
     """
     start = time.monotonic()
-    with tempfile.TemporaryFile("w+") as log, _worker(task, settings, command, log) as (process, messages):
-        reason, found = _follow(process, messages, limits, start, on_event)
+    with tempfile.TemporaryFile("w+") as log, _worker(task, settings, command, log) as (process, family, messages):
+        reason, found = _follow(process, family, messages, limits, start, on_event)
         seconds = time.monotonic() - start
         if found is not None:
             return replace(found, seconds=found.seconds or seconds)
@@ -64,8 +64,11 @@ def run_isolated(
 @contextlib.contextmanager
 def _worker(
     task: SuiteTask, settings: Settings, command: Sequence[str], log: IO[str]
-) -> Iterator[tuple[subprocess.Popen[str], queue.Queue[dict[str, Any] | None]]]:
-    """A running worker and the queue of its messages (None: it closed its end); ended with all its children at exit."""
+) -> Iterator[tuple[subprocess.Popen[str], set[psutil.Process], queue.Queue[dict[str, Any] | None]]]:
+    """A running worker, its family and the queue of its messages (None: it closed its end).
+
+    Whoever is put into the family is ended with the worker, also when it left the worker's group and lost its parent.
+    """
     read, write = os.pipe()
     path = os.pathsep.join([str(Path(kernelwright.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
@@ -89,6 +92,7 @@ def _worker(
         "effort": settings.effort,
     }
     messages: queue.Queue[dict[str, Any] | None] = queue.Queue()
+    family: set[psutil.Process] = set()
     reader = threading.Thread(target=_read, args=(read, messages), daemon=True)
     reader.start()
     try:
@@ -96,14 +100,15 @@ def _worker(
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(order) + "\n")
             process.stdin.flush()
-        yield process, messages
+        yield process, family, messages
     finally:
-        _end(process)
+        _end(process, family)
         reader.join(timeout=5)
 
 
 def _follow(
     process: subprocess.Popen[str],
+    family: set[psutil.Process],
     messages: queue.Queue[dict[str, Any] | None],
     limits: Limits,
     start: float,
@@ -126,7 +131,8 @@ def _follow(
             on_event(message["event"])
         if time.monotonic() - start > limits.seconds:
             return f"The task ran longer than its limit of {limits.seconds:.0f} s.", None
-        if _memory(process.pid) > limits.memory:
+        family.update(_tree(process.pid))
+        if _memory(family) > limits.memory:
             return f"The task used more memory than its limit of {limits.memory / 2**30:.1f} GiB.", None
 
 
@@ -139,10 +145,10 @@ def _read(descriptor: int, messages: queue.Queue[dict[str, Any] | None]) -> None
     messages.put(None)
 
 
-def _memory(pid: int) -> int:
-    """Resident bytes of a process and all below it."""
+def _memory(family: Iterable[psutil.Process]) -> int:
+    """Resident bytes of some processes, as far as they still exist."""
     total = 0
-    for process in _tree(pid):
+    for process in family:
         with contextlib.suppress(psutil.Error):
             total += process.memory_info().rss
     return total
@@ -157,9 +163,9 @@ def _tree(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Kill the worker and everything it started, whether or not those left its process group."""
-    for member in _tree(process.pid):
+def _end(process: subprocess.Popen[str], family: set[psutil.Process]) -> None:
+    """Kill the worker and everything it is known to have started."""
+    for member in {*family, *_tree(process.pid)}:
         with contextlib.suppress(psutil.Error):
             member.kill()
     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -173,9 +179,9 @@ def _end(process: subprocess.Popen[str]) -> None:
 def _death(process: subprocess.Popen[str], log: IO[str]) -> str:
     """A sentence on how a worker ended that answered nothing."""
     code = process.returncode if process.returncode is not None else 0
+    if code < 0:  # what a dying process prints is a stack of addresses
+        return f"The task's process was ended by {signal.Signals(-code).name}."
     log.seek(0)
     lines = [line.strip() for line in log.read()[-4000:].splitlines() if line.strip()]
     last = f" (its last words: {lines[-1][:200]})" if lines else ""
-    if code < 0:
-        return f"The task's process was ended by {signal.Signals(-code).name}{last}."
     return f"The task's process ended with exit code {code} before it answered{last}."

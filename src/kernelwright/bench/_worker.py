@@ -21,39 +21,39 @@ from kernelwright.report import Record, failed_record, plain, record
 
 
 def main() -> None:
-    """Serve one task with the real search."""
+    """Serve one task with the real loader and search."""
     from kernelwright.archive import Archive
     from kernelwright.search import generate_task
+    from kernelwright.task import from_source
 
     def search(task: Any, **options: Any) -> Any:
         with Archive() as archive:
             return generate_task(task, archive=archive, **options)
 
-    serve(search)
+    serve(from_source, search)
 
 
-def serve(search: Callable[..., Any]) -> None:
-    """Read the order, run ``search(task, target=, budget=, effort=, on_event=)``, answer with events and one record."""
+def serve(load: Callable[..., Any], search: Callable[..., Any]) -> None:
+    """Read the order, run ``search(load(path, scale=), target=, budget=, effort=, on_event=)``, send a record."""
     order = json.loads(sys.stdin.readline())
     os.set_inheritable(int(order["answer"]), False)
     _prefer_me_when_memory_ends()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     with os.fdopen(int(order["answer"]), "w", encoding="utf-8") as answer:
-        result = _run(order, search, answer)
+        result = _run(order, load, search, answer)
         _send(answer, {"record": result.to_dict()})
     os._exit(0)  # a task file's threads or exit handlers must not keep this process
 
 
-def _run(order: dict[str, Any], search: Callable[..., Any], answer: TextIO) -> Record:
+def _run(order: dict[str, Any], load: Callable[..., Any], search: Callable[..., Any], answer: TextIO) -> Record:
     """One task to one record; whatever a task file raises becomes a sentence."""
-    from kernelwright.task import from_source
 
     def tell(event: Any) -> None:
         fields = {"kind": event.kind, "message": event.message, "elapsed": event.elapsed, "data": event.data}
         _send(answer, {"event": plain(fields)})
 
     try:
-        task = from_source(order["path"], scale=order["scale"])
+        task = load(order["path"], scale=order["scale"])
         options = {name: order[name] for name in ("target", "budget", "effort")}
         return record(search(task, on_event=tell, **options), order["name"])
     except KernelwrightError as error:
