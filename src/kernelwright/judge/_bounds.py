@@ -137,7 +137,7 @@ def _compare_exact(expected: Expected, got: torch.Tensor) -> Comparison:
 def _free_error(
     kind: torch.Tensor, want: torch.Tensor, eager: torch.Tensor, difference: torch.Tensor, value: torch.Tensor
 ) -> torch.Tensor:
-    """Where the reference disagrees with itself: either of its answers, no number where it overflowed, or about right."""
+    """Where the reference disagrees with itself: either of its answers, no number after an overflow, or about right."""
     about = difference / (_LOOSE * value.abs().clamp_min(1e-300))
     lenient = (kind == eager) | (kind == want) | (kind != 0)
     return torch.where(lenient & ((kind != 0) | (want != 0)), 0.0, torch.where(want == 0, about, math.inf))

@@ -62,6 +62,7 @@ class CandidateHost:
         self.template = self.reference.draw(0, "given")
         slots = {name: Slot.from_json(data) for name, data in state.items()}
         self.state_arena = Arena.attach(descriptor, list(slots.values()))
+        self.state_arena.close()  # the mapping stays
         self.state = {name: self.state_arena.tensor(slot) for name, slot in slots.items()}
         self.pristine = {name: self.state[name].clone() for name in changed}
         return {}
@@ -127,7 +128,7 @@ class CandidateHost:
             else:
                 value = next(values)
                 built.append(leaf if value is None else value)
-        return pytree.tree_unflatten(built, spec)  # type: ignore[no-any-return]
+        return pytree.tree_unflatten(built, spec)
 
 
 def describe_run(result: Any, arena: Arena, places: Sequence[Slot], args: Sequence[Any]) -> Message:

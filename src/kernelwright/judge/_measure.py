@@ -157,6 +157,7 @@ def _share_sets(session: Session) -> bool:
         session.timed_in = 0
     process = session.candidate_process
     if session.timed_in != process:
+        session.ask_oracle({"op": "refresh_timing"})
         message = {"op": "timing_sets", "sets": session.timing["sets"]}
         session.ask_candidate(message, [session.timing_descriptor])
         session.timed_in = process

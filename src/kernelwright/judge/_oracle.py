@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import psutil
@@ -84,6 +85,7 @@ class Oracle:
         exact_seconds = time.perf_counter() - start
         self._check_health(args, truth, first, again)
         arena, slots = self._share_state()
+        copied = self.runner.pristine or self.runner.changed_args  # then the answers are clones, which alias nothing
         return {
             "state": {name: slot.to_json() for name, slot in slots.items()},
             "changed": list(self.runner.pristine),
@@ -95,9 +97,7 @@ class Oracle:
             "double_fault": self.runner.double_fault,
             "length": self.length,
             "dynamic_sizes": self._default_sizes(args),
-            "aliases": None
-            if self.runner.pristine or self.runner.changed_args
-            else aliases(again.tensors, args_leaves),
+            "aliases": None if copied else aliases(again.tensors, args_leaves),
         }, [arena.descriptor]
 
     def _discover(self, args: tuple[Any, ...]) -> Answer:
@@ -127,9 +127,7 @@ class Oracle:
         finite = all(bool(t.isfinite().all()) for t in tensor_leaves(args) if t.is_floating_point())
         bad = [k for k, t in enumerate(first.tensors) if t.is_floating_point() and bool(t.isnan().any())]
         if finite and bad:
-            raise ReferenceFailed(
-                f"The reference of {name} returns NaN for its own, finite inputs (output {bad[0]}); nothing can be proven."
-            )
+            raise ReferenceFailed(f"The reference of {name} returns NaN for its own, finite inputs (output {bad[0]}).")
 
     def _room_for(self, need: int, what: str) -> None:
         have = min(psutil.virtual_memory().available, self.memory_limit)
@@ -144,11 +142,15 @@ class Oracle:
         self.runner.restore()
         slots = lay_out([(t.shape, t.contiguous().stride(), t.dtype) for t in state.values()])
         self.state_arena = Arena.create(arena_size(slots))
-        self.state_arena.fill_pattern()
         self.state_slots = dict(zip(state, slots, strict=True))
-        for name, slot in self.state_slots.items():
-            self.state_arena.tensor(slot).copy_(state[name].detach())
+        self._write_state()
         return self.state_arena, self.state_slots
+
+    def _write_state(self) -> None:
+        self.runner.restore()
+        self.state_arena.fill_pattern()
+        for name, slot in self.state_slots.items():
+            self.state_arena.tensor(slot).copy_(self.runner.reference.state[name].detach())
 
     # ── truth ──
 
@@ -178,7 +180,12 @@ class Oracle:
     # ── cases ──
 
     def prepare(
-        self, sets: Sequence[tuple[int, str]], sequence: list[int], sizes: dict[str, int], layout: str
+        self,
+        sets: Sequence[tuple[int, str]],
+        sequence: list[int],
+        sizes: dict[str, int],
+        layout: str,
+        fresh: bool = True,
     ) -> tuple[Message, list[int]]:
         """Draw sets given by (seed, structure), find their truths, and lay them out for the candidate."""
         wanted = {int(k): v for k, v in sizes.items()}
@@ -189,10 +196,12 @@ class Oracle:
         flat = lay_out([(t.shape, _strides(t, layout), t.dtype) for t in leaves], shift=shift)
         per_set = len(flat) // len(args)
         input_slots = [flat[k * per_set : (k + 1) * per_set] for k in range(len(args))]
-        returned = [[t for t in truths[k].eager.tensors[: truths[k].returned]] for k in sequence]
+        returned = [truths[k].eager.tensors[: truths[k].returned] for k in sequence]
         out = lay_out([(t.shape, t.contiguous().stride(), t.dtype) for run in returned for t in run])
         ends = [sum(len(r) for r in returned[:k]) for k in range(len(returned) + 1)]
-        output_slots = [out[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+        output_slots = [out[a:b] for a, b in pairwise(ends)]
+        if fresh:  # whatever an earlier candidate did to the shared memory must not cost a later one its verdict
+            self._write_state()
         self.inputs = _reuse(self.inputs, arena_size(flat))
         self.outputs = _reuse(self.outputs, arena_size(out))
         self.case = _Case(args, truths, sequence, input_slots, output_slots)
@@ -287,11 +296,17 @@ class Oracle:
         described = []
         for k, args in self.timed.items():
             slots = flat[k * per_set : (k + 1) * per_set]
-            for tensor, slot in zip(tensor_leaves(args), slots, strict=True):
-                uniquely(arena.tensor(slot)).copy_(uniquely(tensor.detach()))
             described.append(_describe_set(args, slots))
-        self.timed_arena = arena
+        self.timed_arena, self.timed_slots = arena, flat
+        self.refresh_timing()
         return {"sets": described}, [arena.descriptor]
+
+    def refresh_timing(self) -> Message:
+        """Write the sets (again): a candidate's process that is gone may have damaged them."""
+        leaves = [t for args in self.timed.values() for t in tensor_leaves(args)]
+        for tensor, slot in zip(leaves, self.timed_slots, strict=True):
+            uniquely(self.timed_arena.tensor(slot)).copy_(uniquely(tensor.detach()))
+        return {}
 
     def check_timed(self, runs: Sequence[Message], arena: Arena) -> Message:
         """Compare outputs of timed calls, each with the set it was computed from."""
@@ -315,7 +330,7 @@ class Oracle:
         """Flops and bytes of one call on the task's own inputs."""
         from ..task import cost
 
-        found = cost(self.runner.reference, self._draw(0, "given", {}))
+        found = cost(self.runner.reference.call, self._draw(0, "given", {}))
         return {"flops": found.flops, "bytes": found.bytes}
 
     # ── drawing ──
@@ -420,7 +435,7 @@ def _resize(args: tuple[Any, ...], task: Task, sizes: dict[int, int], more: Any)
                     extra = torch.cat([extra] * repeat, d.dim).narrow(d.dim, 0, other_size)
             parts.append(extra)
         leaves[place] = torch.cat(parts, dynamic.dim).narrow(dynamic.dim, 0, size).contiguous()
-    return pytree.tree_unflatten(leaves, spec)  # type: ignore[no-any-return]
+    return pytree.tree_unflatten(leaves, spec)
 
 
 def _reuse(arena: Arena | None, size: int) -> Arena:

@@ -31,7 +31,7 @@ class Session:
 
     ``time_limit``: seconds for one request to a worker (a load, a run, one evaluation of the reference).
     ``memory_limit``: bytes for each worker, beyond the interpreter's own; by default most of what is free.
-    Any method may raise ``TaskError`` when the reference cannot be used. Safe to use from several threads, one at a time.
+    Any method may raise ``TaskError`` when the reference cannot be used. Threads may share it.
     """
 
     def __init__(self, task: Task, *, time_limit: float = 60.0, memory_limit: int | None = None) -> None:
@@ -117,7 +117,7 @@ class Session:
 
     @property
     def candidate_process(self) -> int:
-        """The number of the process that candidates run in now; another number means that everything is to be sent anew."""
+        """The number of the process that candidates run in now; a new one has received nothing yet."""
         self._open_candidate()
         return self._candidate.starts
 

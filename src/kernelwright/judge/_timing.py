@@ -1,4 +1,4 @@
-"""The candidate worker's stopwatch: contenders interleaved in random rounds on values that change places every round."""
+"""The candidate worker's stopwatch: contenders interleaved in random rounds, on values that move every round."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ class Stopwatch:
     def take_sets(self, sets: Sequence[Message], descriptor: int) -> Message:
         slots = [[Slot.from_json(s) for s in one["slots"]] for one in sets]
         arena = Arena.attach(descriptor, [s for one in slots for s in one])
+        arena.close()  # the mapping stays
         self.masters = [self.host.arguments(arena, one, data["others"]) for one, data in zip(slots, sets, strict=True)]
         self.work = [clone_tree(args) for args in self.masters]
         self.contenders = {}

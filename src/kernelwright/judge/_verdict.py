@@ -1,4 +1,4 @@
-"""What the judge answers: a verdict (right or wrong, with the one reason) and a measurement (how fast, against whom)."""
+"""What the judge answers: a verdict (right or wrong, the one reason) and a measurement (how fast, against whom)."""
 
 from __future__ import annotations
 

@@ -125,6 +125,7 @@ class _Trial:
     def _prepare(self, case: Case, seeds: Sequence[int]) -> tuple[Message, list[int]] | None:
         message: Message = {"op": "prepare", "sets": list(zip(seeds, case.structures, strict=True))}
         message |= {"sequence": list(case.sequence), "sizes": case.sizes, "layout": case.layout}
+        message |= {"fresh": not self.checks}
         try:
             return self.session.ask_oracle(message)
         except TaskError as error:
@@ -152,14 +153,14 @@ class _Trial:
         except TaskError as error:
             return _rejected("crash", f"its answer cannot be compared ({error})", where)
         category = found.get("category", "")
-        # A set that failed in the middle of the sequence is wrong; one that is wrong only after or before others, unstable.
+        # Wrong in the middle of the sequence is wrong; wrong only before or after other calls is unstable.
         if len(case.sequence) > 1 and category in _EXPECTED_VALUE_FAULTS and found.get("run", 0) != 1:
             category = "unstable"
-        error = float(found.get("error", float("inf")))
+        worst = float(found.get("error", float("inf")))
         for seed, structure in zip(seeds, case.structures, strict=True):
             note = self.session.facts["double_fault"]
             detail = str(found.get("detail", "")) or (f"no float64 oracle: {note}" if note else "")
-            self.checks.append(Check(structure if len(case.structures) > 1 else case.text, seed, error, detail))
+            self.checks.append(Check(structure if len(case.structures) > 1 else case.text, seed, worst, detail))
         if category:
             return _rejected(category, str(found["detail"]), where)
         self.compared += int(found["compared"])
@@ -191,7 +192,7 @@ def _at_load(fault: WorkerFault, seconds: float) -> Verdict:
         kind: type[KernelwrightError] = getattr(errors, fault.kind)
         raise kind(fault.text) from fault
     if fault.kind == "BuildFailed":
-        return Verdict("rejected", fault.text, "build", seconds=seconds)
+        return Verdict("rejected", f"{fault.text.rstrip('.')}.", "build", seconds=seconds)
     category, reason = _blame(fault)
     return Verdict("rejected", f"Loading it failed: {reason}.", category, seconds=seconds)
 

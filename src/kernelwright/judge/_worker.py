@@ -1,7 +1,7 @@
 """Entry of a worker process: ``python -m kernelwright.judge._worker ROLE SOCKET LIFELINE MEMORY``.
 
-Requests come over the socket, one at a time. The lifeline is a pipe that only the parent can close, by dying: the kernel
-then sends SIGIO, whose default action ends the process even while a candidate spins in native code.
+Requests come over the socket, one at a time. The lifeline is a pipe that only the parent can close, by dying: the
+kernel then sends SIGIO, whose default action ends the process even while a candidate spins in native code.
 """
 
 from __future__ import annotations
@@ -73,11 +73,13 @@ def _oracle(memory: int) -> Serve:
             return oracle.open(_task(message["task"]), message["seed"])
         if op == "prepare":
             sets = [(int(seed), str(structure)) for seed, structure in message["sets"]]
-            return oracle.prepare(sets, message["sequence"], message["sizes"], message["layout"])
+            return oracle.prepare(sets, message["sequence"], message["sizes"], message["layout"], message["fresh"])
         if op == "check":
             return oracle.check(message["reply"]), []
         if op == "timing_sets":
             return oracle.timing_sets(message["seeds"])
+        if op == "refresh_timing":
+            return oracle.refresh_timing(), []
         if op == "check_timed":
             slots = [Slot.from_json(s) for run in message["runs"] for s in run["slots"]]
             arena = Arena.attach(os.dup(descriptors[0]), slots)

@@ -1,0 +1,223 @@
+"""The bound of an element: honest arithmetic in any order passes, missing terms and truncated precision do not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from kernelwright.judge._bounds import Comparison, compare, expect
+from kernelwright.judge._oracle import Oracle
+from kernelwright.judge._reference import Runner
+from kernelwright.task import Reference, Task
+
+Call = Callable[..., Any]
+
+
+def judged(call: Call, args: tuple[Any, ...], wrong: Call) -> Comparison:
+    """What the oracle says about ``wrong``'s output where ``call`` is the reference."""
+    oracle = Oracle(1 << 40)
+    oracle.task = Task("bounds", "function")
+    oracle.runner = Runner(Reference(call, lambda seed, structure: args, {}))
+    truth = oracle._truth(args, measure_length=True)
+    return compare(truth.expected[0], wrong(*args))
+
+
+def matmul_inputs(k: int, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, ...]:
+    torch.manual_seed(k)
+    return torch.randn(33, k, dtype=dtype), torch.randn(k, 47, dtype=dtype), torch.randn(47, dtype=dtype)
+
+
+def linear(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return torch.relu(x @ w + b)
+
+
+def sequential(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """One float32 accumulator for each element, summed in order: the least careful honest kernel."""
+    total = torch.zeros(x.shape[0], w.shape[1])
+    for k in range(x.shape[1]):
+        total += x[:, k : k + 1] * w[k]
+    return torch.relu(total + b)
+
+
+def tf32(x: torch.Tensor) -> torch.Tensor:
+    return (x.view(torch.int32) & ~0x1FFF).view(torch.float32)
+
+
+@pytest.mark.parametrize("k", [8, 256, 4096])
+@pytest.mark.parametrize(
+    "honest",
+    [
+        linear,
+        sequential,
+        lambda x, w, b: linear(x.double(), w.double(), b.double()).float(),  # compensated
+        lambda x, w, b: torch.relu(x.flip(1) @ w.flip(0) + b),  # reordered
+        lambda x, w, b: torch.relu(torch.addmm(b, x, w)),  # the bias first
+    ],
+)
+def test_honest_matmul_passes(k: int, honest: Call) -> None:
+    result = judged(linear, matmul_inputs(k), honest)
+    assert result.error <= 1.0
+    assert result.compared == 33 * 47
+
+
+@pytest.mark.parametrize("k", [8, 256, 4096])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda x, w, b: torch.relu(x @ w),  # the bias dropped
+        lambda x, w, b: torch.relu(x[:, :-1] @ w[:-1] + b),  # a summand missing
+        lambda x, w, b: torch.relu(tf32(x) @ tf32(w) + b),
+        lambda x, w, b: torch.relu((x.bfloat16() @ w.bfloat16()).float() + b),
+        lambda x, w, b: x @ w + b,  # no relu
+        lambda x, w, b: torch.zeros(33, 47),
+    ],
+)
+def test_wrong_matmul_fails(k: int, wrong: Call) -> None:
+    result = judged(linear, matmul_inputs(k), wrong)
+    assert not result.error <= 1.0
+    assert result.category == "value"
+
+
+@pytest.mark.parametrize("n", [100, 10_000, 1_000_000])
+def test_sums_of_any_length(n: int) -> None:
+    torch.manual_seed(n)
+    args = (torch.randn(4, n),)
+
+    def total(x: torch.Tensor) -> torch.Tensor:
+        return x.sum(-1)
+
+    def lanes(x: torch.Tensor) -> torch.Tensor:
+        """16 float32 accumulators, each sequential."""
+        return torch.cumsum(x[:, : n // 16 * 16].view(4, -1, 16), 1)[:, -1].sum(-1) + x[:, n // 16 * 16 :].sum(-1)
+
+    assert judged(total, args, lanes).error <= 1.0
+    assert judged(total, args, lambda x: x.double().sum(-1).float()).error <= 1.0
+    assert judged(total, args, lambda x: x[:, :-1].sum(-1)).error > 1.0
+    assert judged(total, args, lambda x: x[:, 1:].sum(-1)).error > 1.0
+
+
+@pytest.mark.parametrize("n", [1000, 65_536])
+def test_one_missing_summand_of_a_positive_mean(n: int) -> None:
+    torch.manual_seed(n)
+    args = (torch.rand(64, n),)
+    missing = judged(lambda x: x.mean(-1), args, lambda x: x[:, :-1].sum(-1) / n)
+    assert missing.error > 1.0
+    assert judged(lambda x: x.mean(-1), args, lambda x: x.flip(-1).sum(-1) / n).error <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("call", "honest", "wrong"),
+    [
+        (lambda x: torch.softmax(x, -1), lambda x: x.exp() / x.exp().sum(-1, True),
+         lambda x: torch.softmax(x[:, :-1], -1)),
+        (lambda x: torch.nn.functional.gelu(x), lambda x: 0.5 * x * (1 + torch.erf(x * 2**-0.5)),
+         lambda x: torch.nn.functional.gelu(x, approximate="tanh")),
+        (lambda x: torch.nn.functional.layer_norm(x, (x.shape[-1],)),
+         lambda x: (x - x.mean(-1, True)) * (((x - x.mean(-1, True)) ** 2).mean(-1, True) + 1e-5).rsqrt(),
+         lambda x: (x - x.mean(-1, True)) * (((x - x.mean(-1, True)) ** 2).mean(-1, True) + 1e-4).rsqrt()),
+        (lambda x: torch.logsumexp(x, -1), lambda x: x.amax(-1) + (x - x.amax(-1, True)).exp().sum(-1).log(),
+         lambda x: torch.logsumexp(x[:, 1:], -1)),
+        (lambda x: torch.cumsum(x, -1), lambda x: x.double().cumsum(-1).float(),
+         lambda x: torch.cumsum(x.bfloat16(), -1).float()),
+        (lambda x: torch.tanh(x), lambda x: 1 - 2 / (torch.exp(2 * x.double()).float() + 1),
+         lambda x: torch.tanh(x.half()).float()),
+    ],
+)  # fmt: skip
+def test_functions(call: Call, honest: Call, wrong: Call) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(64, 300) * 2
+    assert judged(call, (x,), call).error <= 1.0
+    assert judged(call, (x,), honest).error <= 1.0
+    bad = wrong(x)
+    if bad.shape != call(x).shape:
+        bad = torch.nn.functional.pad(bad, (0, 300 - bad.shape[-1]))
+    assert judged(call, (x,), lambda x: bad).error > 1.0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_types_tolerate_rounding_of_results_only(dtype: torch.dtype) -> None:
+    torch.manual_seed(1)
+    x, w = torch.randn(32, 512, dtype=dtype), torch.randn(512, 48, dtype=dtype)
+
+    def reference(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.silu(x @ w)
+
+    def fused(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.silu(x.float() @ w.float()).to(dtype)
+
+    def half_accumulator(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros(32, 48, dtype=dtype)
+        for k in range(512):
+            total = total + x[:, k : k + 1] * w[k]
+        return torch.nn.functional.silu(total)
+
+    assert judged(reference, (x, w), fused).error <= 1.0
+    assert judged(reference, (x, w), reference).error <= 1.0
+    assert judged(reference, (x, w), half_accumulator).error > 1.0
+    assert judged(reference, (x, w), lambda x, w: reference(x[:, 1:], w[1:])).error > 1.0
+
+
+def test_float64_is_judged_as_float64() -> None:
+    torch.manual_seed(2)
+    x, w, b = matmul_inputs(128, torch.float64)
+    assert judged(linear, (x, w, b), lambda x, w, b: torch.relu(x.flip(1) @ w.flip(0) + b)).error <= 1.0
+    assert judged(linear, (x, w, b), lambda x, w, b: linear(x.float(), w.float(), b.float()).double()).error > 1.0
+
+
+def test_nan_and_infinity_must_stand_where_they_belong() -> None:
+    x = torch.tensor([1.0, math.nan, math.inf, -math.inf, 0.0] * 4)
+
+    def at(position: int, value: float) -> Comparison:
+        def wrong(x: torch.Tensor) -> torch.Tensor:
+            y = x * 2
+            y[position] = value
+            return y
+
+        return judged(lambda x: x * 2, (x,), wrong)
+
+    assert judged(lambda x: x * 2, (x,), lambda x: x + x).error == 0.0
+    assert at(0, math.nan).category == "nan"
+    assert at(1, 0.0).category == "nan"
+    assert at(2, -math.inf).category == "nan"
+    assert at(3, -3e38).category == "nan"
+    assert at(4, 1e-3).category == "value"
+
+
+def test_overflow_of_the_reference_is_forgiven_on_both_sides() -> None:
+    x = torch.tensor([1e30, 2.0] * 16)
+
+    def naive(x: torch.Tensor) -> torch.Tensor:
+        return torch.sqrt(x * x)  # inf in float32, 1e30 in float64
+
+    assert judged(naive, (x,), naive).error <= 1.0
+    assert judged(naive, (x,), torch.abs).error <= 1.0
+    assert judged(naive, (x,), lambda x: torch.full_like(x, 3.0)).error > 1.0
+
+
+def test_integers_are_exact_and_ties_free() -> None:
+    torch.manual_seed(3)
+    x = torch.randn(50, 20)
+    assert judged(lambda x: x.argmax(-1), (x,), lambda x: x.argmax(-1)).error == 0.0
+    assert judged(lambda x: x.argmax(-1), (x,), lambda x: (x.argmax(-1) + 1) % 20).category == "value"
+    tied = torch.ones(8, 5)
+    last = judged(lambda x: x.argmax(-1), (tied,), lambda x: torch.full((8,), 4))
+    assert last.error == 0.0
+    assert judged(lambda x: x > 0, (x,), lambda x: x >= 0.1).category == "value"
+
+
+def test_the_bound_grows_where_the_problem_is_ill_conditioned_and_only_there() -> None:
+    exact = torch.tensor([1.0, 1.0] * 32, dtype=torch.float64)
+    noisy = exact.clone()
+    noisy[:16] += 1e-4
+    expected = expect(exact, exact.float(), [noisy], 1)
+    assert expected.bound is not None
+    assert float(expected.bound[0]) > 1e-4
+    assert float(expected.bound[40]) < 2e-6
+
+
+def test_empty_outputs_compare_nothing() -> None:
+    assert judged(lambda x: x[:0], (torch.ones(3),), lambda x: x[:0]).compared == 0

@@ -1,0 +1,98 @@
+"""Measurements: ratios from interleaved rounds, verified outputs, honest statements about caches and rivals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kernelwright.judge import Rejected, Session
+from kernelwright.judge._measure import count_sets, paired_ratio
+from kernelwright.targets import Candidate, Plan
+
+from .kernels import EAGER, make
+
+_WORK = """
+float s = 0.f;
+for (int r = 0; r < REPEATS; ++r) for (int i = 0; i < total; ++i) s = s * 0.999f + x[i];
+kept[0] = s;
+"""
+
+
+def busy(repeats: int) -> Candidate:
+    return make(before=_WORK.replace("REPEATS", str(repeats)))
+
+
+def test_a_twin_that_does_twice_the_work_is_half_as_fast(session: Session) -> None:
+    slow, fast = busy(120), busy(60)
+    rival = Candidate("cpu", "test", slow.source, slow.plan, label="twin")
+    found = session.measure(fast, [rival, EAGER], seconds=1.0)
+    assert found.speedup["twin"].median == pytest.approx(2.0, rel=0.2)
+    ratio = found.speedup["twin"]
+    assert ratio.lo <= ratio.median <= ratio.hi
+    assert set(found.rivals) == {"twin", "eager"}
+    assert found.rounds >= 3
+    assert not found.cold  # a few kilobytes cannot outgrow the cache
+    back = session.measure(rival, [fast], seconds=0.5)
+    assert back.speedup["test"].median == pytest.approx(0.5, rel=0.2)
+
+
+def test_the_roofline_is_a_fraction_of_what_the_machine_can_do(session: Session) -> None:
+    found = session.measure(busy(1), [EAGER], seconds=0.2)
+    assert found.roofline is not None
+    assert 0.0 < found.roofline < 1.0
+    assert found.notes == ()
+
+
+def test_wrong_results_of_timed_calls_are_found(session: Session) -> None:
+    lazy = make(before="if (calls > 3) return kw::answer(result, 0);")
+    with pytest.raises(Rejected) as caught:
+        session.measure(lazy, [EAGER], seconds=0.2)
+    assert caught.value.verdict.status == "rejected"
+
+
+def test_replaying_by_address_is_found(session: Session) -> None:
+    replay = make(
+        after="""
+static const float* seen[64]; static float answers[64][37 * 32]; static int count = 0;
+int hit = -1; for (int k = 0; k < count; ++k) if (seen[k] == x) hit = k;
+if (hit < 0 && count < 64) { hit = count; seen[count++] = x; for (int i = 0; i < total; ++i) answers[hit][i] = y[i]; }
+for (int i = 0; i < total; ++i) y[i] = answers[hit][i];
+"""
+    )
+    with pytest.raises(Rejected) as caught:
+        session.measure(replay, [EAGER], seconds=0.5)
+    assert caught.value.verdict.category == "value"
+
+
+def test_a_crash_while_timed_is_a_rejection_and_the_session_goes_on(session: Session) -> None:
+    with pytest.raises(Rejected) as caught:
+        session.measure(make(before="if (calls > 20) abort();"), [EAGER], seconds=0.2)
+    assert caught.value.verdict.category == "crash"
+    assert session.measure(busy(1), [EAGER], seconds=0.2).rounds >= 3
+
+
+def test_rivals_that_fail_are_left_out_with_a_note(session: Session) -> None:
+    plan = busy(1).plan
+    assert isinstance(plan, Plan)
+    broken = Candidate("cpu", "test", "not C++", plan, label="broken")
+    dead = Candidate("cpu", "test", make(before="abort();").source, plan, label="dead")
+    found = session.measure(busy(1), [broken, dead, EAGER], seconds=0.2)
+    assert set(found.speedup) == {"eager"}
+    assert [note.split()[0] for note in found.notes] == ["broken", "dead"]
+
+
+def test_paired_ratios_cancel_what_both_suffer() -> None:
+    rng = np.random.default_rng(1)
+    load = rng.uniform(1, 10, 200)
+    ratio = paired_ratio(3.0 * load, load * rng.normal(1, 0.01, 200))
+    assert ratio.lo < 3.0 < ratio.hi
+    assert ratio.hi - ratio.lo < 0.05
+
+
+def test_how_many_sets_make_the_caches_cold() -> None:
+    cache, room = 32 << 20, 8 << 30
+    assert count_sets(1 << 10, 0, cache, room) == (4, False)
+    assert count_sets(8 << 20, 0, cache, room) == (12, True)
+    assert count_sets(1 << 30, 0, cache, room) == (4, True)
+    assert count_sets(3 << 30, 0, cache, room) == (2, False)
+    assert count_sets(1 << 10, 200 << 20, cache, room) == (4, True)
