@@ -28,7 +28,7 @@ from kernelwright.targets.cpu import build
 
 SCALE = """
 #include <kw/abi.h>
-extern "C" KW_EXPORT int __tvm_ffi_run0(void*, const kw::Any* args, int32_t count, kw::Any* result) {
+extern "C" KW_EXPORT int __tvm_ffi_run0(void*, const kw::Argument* args, int32_t count, kw::Argument* result) {
   const kw::Tensor *x = kw::tensor(args[0]), *y = kw::tensor(args[1]);
   const int64_t n = x->shape[0], shape[] = {n, 3}, strides[] = {3, 1};
   if (!kw::matches(x, kw::kFloat32, 2, shape, strides)) return kw::answer(result, 1);

@@ -220,7 +220,7 @@ def _header(title: str, program: Program) -> str:
         tensor = program.tensors[name]
         shape = ", ".join(str(s) for s in tensor.shape)
         lines.append(f"//   {tensor.role:6} {name}: {tensor.dtype}[{shape}]")
-    headers = ("abi.h", "vec.h", "math.h", "gemm.h")
+    headers = ("abi.h", "vec.h", "math.h", "reduce.h", "gemm.h")
     return "\n".join(lines) + "\n" + "\n".join(f"#include <kw/{h}>" for h in headers)
 
 
@@ -242,7 +242,7 @@ def _entry(
     workspace: bool,
 ) -> str:
     lines = [
-        f'extern "C" KW_EXPORT int __tvm_ffi_{entry}(void*, const kw::Any* args, int32_t count, kw::Any* result) {{'
+        f'extern "C" KW_EXPORT int __tvm_ffi_{entry}(void*, const kw::Argument* args, int32_t count, kw::Argument* result) {{'
     ]
     total = len(names) + workspace
     lines.append(f"  if (count != {total}) return kw::answer(result, {total + 1});")

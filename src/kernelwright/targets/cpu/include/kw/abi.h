@@ -1,6 +1,6 @@
 // The C entry of a kernel: tvm-ffi's packed calling convention, declared here so that a build needs no other header.
 // An entry is
-//   extern "C" KW_EXPORT int __tvm_ffi_NAME(void*, const kw::Any* args, int32_t count, kw::Any* result)
+//   extern "C" KW_EXPORT int __tvm_ffi_NAME(void*, const kw::Argument* args, int32_t count, kw::Argument* result)
 // and answers through `result` with 0, or with 1 + the position of the argument that is outside the kernel's domain.
 #pragma once
 #include "base.h"
@@ -22,7 +22,7 @@ struct Tensor {  // DLTensor
   int64_t* strides;  // in elements; null means row-major
   uint64_t byte_offset;
 };
-struct Any {
+struct Argument {
   int32_t type;
   uint32_t padding;
   union {
@@ -46,7 +46,7 @@ enum Dtype : int {
   kBool = 0x608,
 };
 
-KW_INLINE const Tensor* tensor(const Any& a) {
+KW_INLINE const Tensor* tensor(const Argument& a) {
   // 7: a bare DLTensor*; 70: a tvm-ffi tensor object, whose DLTensor follows the 24-byte object header.
   return a.type == 7 ? static_cast<const Tensor*>(a.pointer)
                      : reinterpret_cast<const Tensor*>(static_cast<const char*>(a.pointer) + 24);
@@ -54,7 +54,7 @@ KW_INLINE const Tensor* tensor(const Any& a) {
 
 KW_INLINE char* data(const Tensor* t) { return static_cast<char*>(t->data) + t->byte_offset; }
 
-KW_INLINE int answer(Any* result, int64_t value) {
+KW_INLINE int answer(Argument* result, int64_t value) {
   result->type = 1;
   result->padding = 0;
   result->integer = value;
