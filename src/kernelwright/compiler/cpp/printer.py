@@ -99,6 +99,15 @@ class Printer:
         self._write(tensor, flatten(tensor, store.index), temp)
         self._stored[(store.tensor, store.index)] = temp
 
+    def forward(self, store: Store, temp: Temp) -> None:
+        """Let later loads of this element find the value without writing it anywhere."""
+        tensor = self.program.tensors[store.tensor]
+        self._stored[(store.tensor, store.index)] = self.converted(temp, _computed(tensor.dtype))
+
+    def forget_acc(self) -> None:
+        """Forget what was printed for an earlier accumulator."""
+        self._memo.clear()
+
     def converted(self, temp: Temp, dtype: str) -> Temp:
         """The value as another dtype, by torch's casting rules."""
         if temp.dtype == dtype:
@@ -300,8 +309,8 @@ class Printer:
         name = self.widened(temp).name
         if step != 1:
             self.lines.append(f"kw::scatter{suffix}({where}, {name}, {size_text(step)}, {self._count});")
-        elif tensor.name in self.stream and self.count is None and not suffix:
-            self.lines.append(f"kw::stream({where}, {name});")
+        elif tensor.name in self.stream and not suffix:
+            self.lines.append(f"kw::stream({where}, {name}, {self._count});")
         else:
             self.lines.append(f"kw::store{suffix}({where}, {name}, {self._count});")
 

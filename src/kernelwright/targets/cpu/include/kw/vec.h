@@ -594,6 +594,11 @@ KW_INLINE void stream(T* p, vec_t<T> x) {
 #endif
   __builtin_memcpy(p, &raw, sizeof raw);
 }
+template <class T>
+KW_INLINE void stream(T* p, vec_t<T> x, int n) {
+  if (__builtin_constant_p(n) && n == W && !(reinterpret_cast<uint64_t>(p) & 63)) stream(p, x);
+  else store(p, x, n);
+}
 KW_INLINE void stream_fence() {
 #ifdef __SSE__
   __builtin_ia32_sfence();
