@@ -48,7 +48,7 @@ extern "C" int kernel_0(const float* __restrict x, const float* __restrict w, fl
 
 def task(name: str = "linear_gelu_residual", **changes: object) -> Task:
     """A task in the file format."""
-    return Task(name=name, kind="kernelbench", text=REFERENCE, **changes)  # type: ignore[arg-type]
+    return Task(**{"name": name, "kind": "kernelbench", "text": REFERENCE, **changes})  # type: ignore[arg-type]
 
 
 def plan() -> Plan:

@@ -52,7 +52,11 @@ def generate(
     document, pins = writable_file(json, "--json"), writable_file(lock, "--lock")
     check_target(target)
     command = command_line("generate", [source], target=target, budget=budget, effort=effort, scale=scale)
-    outcome, facts, interrupted = _search(source, target, budget, effort, scale, pins)
+    try:
+        outcome, facts, interrupted = _search(source, target, budget, effort, scale, pins)
+    except KeyboardInterrupt:  # before the search took over, which itself keeps the best so far
+        say("Interrupted before anything was found.")
+        raise typer.Exit(130) from None
     _show(outcome)
     _write(outcome, facts, folder, document, command)
     if outcome.winner is None:

@@ -67,11 +67,8 @@ def run(arguments: Sequence[str]) -> int:
         return code if isinstance(code, int) else 0
     except KernelwrightError as error:
         return _fault(error, str(error), 2)
-    except KeyboardInterrupt:
-        say("Interrupted before anything was found.")
-        return 130
-    except typer.Abort:
-        say("Aborted.")
+    except (KeyboardInterrupt, typer.Abort):
+        say("Interrupted.")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: not our fault, no message
