@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 from ...errors import Unsupported
 from ..program import (
@@ -24,6 +25,7 @@ from ..program import (
     Tensor,
     contiguous,
 )
+from ..sizes import dims_by_size
 from ._lazy import Indices, Lazy, Strided, cast, compute, is_one, of_tensor, same, same_shape, view
 
 Epilogue = Callable[[Expr, Indices], Expr]
@@ -243,6 +245,9 @@ class Builder:
             return value
         if value.combine and not value.kids:
             return replace(value, shape=shape)
+        units = _units(value.shape, shape)
+        if units is not None:
+            return view(value, shape, *units)
         if value.strided:
             strides = view_strides(value.shape, value.strided.strides, shape)
             if strides is None:
@@ -310,54 +315,32 @@ def _same_strides(shape: tuple[Size, ...], a: tuple[Size, ...], b: tuple[Size, .
     return all(is_one(s) or same(x, y) for s, x, y in zip(shape, a, b, strict=True))
 
 
-def groups(old: tuple[Size, ...], new: tuple[Size, ...]) -> list[tuple[list[int], list[int]]] | None:
-    """Pair runs of old and new dims of equal size, as short as possible; None if sizes cannot be compared."""
-    pairs: list[tuple[list[int], list[int]]] = []
-    i = j = 0
-    while i < len(old) or j < len(new):
-        if i < len(old) and is_one(old[i]):
-            pairs.append(([i], []))
-            i += 1
-            continue
-        if j < len(new) and is_one(new[j]):
-            pairs.append(([], [j]))
-            j += 1
-            continue
-        if i >= len(old) or j >= len(new):
-            return None
-        left, right, a, b = old[i], new[j], [i], [j]
-        i, j = i + 1, j + 1
-        while not same(left, right):
-            if j >= len(new) and i >= len(old):
-                return None
-            grow_left = _smaller(left, right) if i < len(old) and j < len(new) else i < len(old)
-            if grow_left is None:
-                return None
-            if grow_left:
-                left, i = left * old[i], i + 1
-                a.append(i - 1)
-            else:
-                right, j = right * new[j], j + 1
-                b.append(j - 1)
-        pairs.append((a, b))
-    return pairs
+def _units(
+    old: tuple[Size, ...], new: tuple[Size, ...]
+) -> tuple[Callable[[Indices], Indices], Callable[[Strided], Strided]] | None:
+    """A reshape that only adds or drops dims of size 1, as an index map and as a map of strides."""
+    wide_old = [k for k, s in enumerate(old) if not is_one(s)]
+    wide_new = [k for k, s in enumerate(new) if not is_one(s)]
+    if not same_shape(tuple(old[k] for k in wide_old), tuple(new[k] for k in wide_new)):
+        return None
+    back = dict(zip(wide_old, wide_new, strict=True))
+    forth = dict(zip(wide_new, wide_old, strict=True))
 
+    def fn(index: Indices) -> Indices:
+        return tuple(index[back[k]] if k in back else Index() for k in range(len(old)))
 
-def _smaller(a: Size, b: Size) -> bool | None:
-    if isinstance(a, int) and isinstance(b, int):
-        return a < b
-    from ._lazy import exact_quotient
+    def restride(s: Strided) -> Strided:
+        strides = tuple(s.strides[forth[k]] if k in forth else 1 for k in range(len(new)))
+        return replace(s, strides=strides)
 
-    if exact_quotient(b, a) is not None:
-        return True
-    return False if exact_quotient(a, b) is not None else None
+    return fn, restride
 
 
 def splits(old: tuple[Size, ...], new: tuple[Size, ...]) -> Callable[[Indices], Indices] | None:
     """The index map of a reshape that only splits dims and adds or drops dims of size 1; None for any other."""
     if any(same(s, 0) for s in (*old, *new)):
         return None
-    pairs = groups(old, new)
+    pairs = dims_by_size(old, new)
     if pairs is None or any(len(a) > 1 for a, _ in pairs):
         return None
 
@@ -378,14 +361,14 @@ def view_strides(old: tuple[Size, ...], strides: tuple[Size, ...], new: tuple[Si
     """Strides of the reshaped memory, or None if it needs a copy."""
     if any(same(s, 0) for s in (*old, *new)):
         return None
-    pairs = groups(old, new)
+    pairs = dims_by_size(old, new)
     if pairs is None:
         return None
     result: list[Size] = [1] * len(new)
     for a, b in pairs:
         if not a or not b:
             continue
-        for p, q in zip(a, a[1:], strict=False):
+        for p, q in pairwise(a):
             if not is_one(old[q]) and not same(strides[p], strides[q] * old[q]):
                 return None
         inner = strides[a[-1]]

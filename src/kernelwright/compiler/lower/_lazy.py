@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import sympy
-
+from ..sizes import exact_quotient, is_one, numel, same, same_shape
 from ..program import Const, Expr, FloorDiv, Index, Iota, Load, Mod, Op, Size, Value, contiguous
 
 Indices = tuple[Index, ...]
@@ -53,28 +52,6 @@ class Lazy:
 def compute(dtype: str) -> str:
     """The dtype values of this storage dtype are computed in."""
     return "float32" if dtype in _HALF else dtype
-
-
-def same(a: Size, b: Size) -> bool:
-    """Whether two sizes are equal for every value of the symbols."""
-    if isinstance(a, int) and isinstance(b, int):
-        return a == b
-    return bool(sympy.expand(sympy.sympify(a) - sympy.sympify(b)) == 0)
-
-
-def is_one(size: Size) -> bool:
-    return isinstance(size, int | sympy.Integer) and int(size) == 1
-
-
-def numel(shape: tuple[Size, ...]) -> Size:
-    total: Size = 1
-    for size in shape:
-        total = total * size
-    return total
-
-
-def same_shape(a: tuple[Size, ...], b: tuple[Size, ...]) -> bool:
-    return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
 
 
 def const(value: float | int | bool, dtype: str) -> Const:
@@ -215,17 +192,6 @@ def _divide(index: Index, divisor: Size) -> tuple[Index, Index]:
     return (whole, rest + index.offset) if quotient is None else (whole + quotient, rest)
 
 
-def exact_quotient(a: Size, b: Size) -> Size | None:
-    """a / b when b divides a for every value of the symbols, else None."""
-    if isinstance(a, int) and isinstance(b, int):
-        return a // b if b and a % b == 0 else None
-    quotient = sympy.cancel(sympy.sympify(a) / sympy.sympify(b))
-    denominator = sympy.fraction(quotient)[1]
-    if not denominator.is_Integer or int(denominator) != 1 or quotient.has(sympy.nan, sympy.zoo):
-        return None
-    return int(quotient) if quotient.is_Integer else quotient
-
-
 def linear(index: Indices, shape: tuple[Size, ...]) -> Index:
     """The row-major position of an index."""
     position = Index()
@@ -249,3 +215,6 @@ def has_gather(expr: Expr) -> bool:
         isinstance(term, Value) for n in expr.walk() if isinstance(n, Load | Iota)
         for i in (n.index if isinstance(n, Load) else (n.index,)) for term, _ in i.terms
     )  # fmt: skip
+
+
+__all__ = ["exact_quotient", "is_one", "numel", "same", "same_shape"]

@@ -1,0 +1,454 @@
+"""Fusion: rewrites of a program that save passes through memory. Each is a small function from program to program.
+
+``fuse`` applies them until nothing changes. None changes what is computed, apart from roundings to half types that
+disappear with the tensor that was stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from . import algebra
+from ._dataflow import (
+    Flow,
+    axes_of,
+    covers,
+    is_heavy,
+    map_exprs,
+    match,
+    nodes,
+    place,
+    reads,
+    rename,
+    rewrite,
+    root,
+    substitute,
+    values_in,
+    writes,
+)
+from .program import (
+    Acc,
+    Axis,
+    Expr,
+    Extern,
+    Index,
+    Load,
+    Map,
+    Op,
+    Program,
+    Reduce,
+    Scan,
+    Statement,
+    Store,
+    contiguous,
+)
+from .simplify import common_statements, fold_constants
+from .sizes import is_one, numel, same, same_shape
+
+# A fused expression may have at most so many nodes, so that it still fits the registers.
+_MAX_NODES = 256
+
+
+def fuse(program: Program) -> Program:
+    """All rewrites, to a fixed point."""
+    program = fold_constants(program)
+    for _ in range(64):
+        before = program
+        for rewrite_once in _REWRITES:
+            program = rewrite_once(program)
+        if program == before:
+            break
+    return program
+
+
+def repeat(step: Callable[[Program], Program | None]) -> Callable[[Program], Program]:
+    """Apply a rewrite of one place until no place is left."""
+
+    def run(program: Program) -> Program:
+        while (after := step(program)) is not None:
+            program = after
+        return program
+
+    run.__doc__ = step.__doc__
+    return run
+
+
+# ── dead code ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def remove_dead(program: Program) -> Program:
+    """Drop statements whose results nobody reads, and tensors nobody names."""
+    live = {root(program, name) for name in program.outputs}
+    kept: list[Statement] = []
+    for statement in reversed(program.statements):
+        if any(root(program, name) in live for name in writes(statement)):
+            kept.append(statement)
+            live |= {root(program, name) for name in reads(statement)}
+    kept.reverse()
+    named = {*program.inputs, *program.outputs}
+    for statement in kept:
+        for name in (*reads(statement), *writes(statement)):
+            named |= {name, root(program, name)}
+    tensors = {name: t for name, t in program.tensors.items() if name in named}
+    if len(kept) == len(program.statements) and len(tensors) == len(program.tensors):
+        return program
+    return replace(program, statements=tuple(kept), tensors=tensors)
+
+
+# ── copies ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@repeat
+def elide_copies(program: Program) -> Program | None:
+    """A Map that copies a whole temporary to the same places of another tensor: let the first be the second."""
+    flow = Flow.of(program)
+    for position, statement in enumerate(program.statements):
+        if not isinstance(statement, Map) or not isinstance(statement.value, Load) or statement.value.fill is not None:
+            continue
+        target, source = root(program, statement.store.tensor), root(program, statement.value.tensor)
+        if source != target and _is_copy(program, flow, statement, source, target, position):
+            return _unite(program, position, source, target)
+    return None
+
+
+def _is_copy(program: Program, flow: Flow, copy: Map, source: str, target: str, position: int) -> bool:
+    assert isinstance(copy.value, Load)
+    a, b = program.tensors[source], program.tensors[target]
+    if a.role != "temp" or b.role == "input" or a.dtype != b.dtype or flow.writers[target] != (position,):
+        return False
+    if any(isinstance(program.statements[w], Extern) for w in flow.writers.get(source, ())):
+        return False
+    if any(w > position for w in flow.writers.get(source, ())):
+        return False
+    whole = numel(b.shape)
+    if not same(whole, numel(tuple(x.size for x in copy.axes))) or not same(whole, numel(a.shape)):
+        return False
+    here = place(program, copy.value.tensor, copy.value.index)
+    return here.is_affine and _same_index(here, place(program, copy.store.tensor, copy.store.index))
+
+
+def _same_index(a: Index, b: Index) -> bool:
+    difference = a - b
+    return all(same(c, 0) for _, c in difference.terms) and same(difference.offset, 0)
+
+
+def _unite(program: Program, position: int, source: str, target: str) -> Program:
+    """Drop the copy; the source is the target, or shares its memory where the shape differs."""
+    statements = program.statements[:position] + program.statements[position + 1 :]
+    old, new = program.tensors[source], program.tensors[target]
+    tensors = dict(program.tensors)
+    if same_shape(old.shape, new.shape) and old.strides == new.strides:
+        del tensors[source]
+        statements = tuple(rename(s, {source: target}) for s in statements)
+    else:
+        tensors[source] = replace(old, alias=target)
+    tensors = {n: replace(t, alias=target) if t.alias == source else t for n, t in tensors.items()}
+    return replace(program, statements=statements, tensors=_bases_first(tensors))
+
+
+def _bases_first(tensors: dict[str, object]) -> dict[str, object]:  # type: ignore[type-arg]
+    bases = {n: t for n, t in tensors.items() if t.alias is None}  # type: ignore[attr-defined]
+    return bases | {n: t for n, t in tensors.items() if n not in bases}
+
+
+# ── producers into consumers ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _temp_read_once(program: Program, flow: Flow, name: str) -> int | None:
+    """The position of the only statement that reads a temporary."""
+    readers = flow.readers.get(name, ())
+    return readers[0] if len(readers) == 1 and program.tensors[name].role == "temp" else None
+
+
+def _loads_of(program: Program, statement: Statement, name: str) -> tuple[Load, ...]:
+    exprs = (statement.value, statement.epilogue) if isinstance(statement, Reduce) else (statement.value,)  # type: ignore[union-attr]
+    found = {n: None for e in exprs for n in nodes(e) if isinstance(n, Load) and root(program, n.tensor) == name}
+    return tuple(found)
+
+
+@repeat
+def fuse_epilogues(program: Program) -> Program | None:
+    """A Map that is the only reader of a Reduce's result, element by element, becomes the Reduce's epilogue."""
+    flow = Flow.of(program)
+    for name, writers in flow.writers.items():
+        reader = _temp_read_once(program, flow, name)
+        if reader is None or not isinstance(program.statements[reader], Map):
+            continue
+        if not all(isinstance(program.statements[w], Reduce) and w < reader for w in writers):
+            continue
+        fused = [_with_epilogue(program, program.statements[w], program.statements[reader], name) for w in writers]  # type: ignore[arg-type]
+        if all(f is not None for f in fused):
+            return _replace_at(program, {reader: [f for f in fused if f], **{w: [] for w in writers}})
+    return None
+
+
+def _replace_at(program: Program, changes: dict[int, list[Statement]]) -> Program:
+    statements: list[Statement] = []
+    for position, statement in enumerate(program.statements):
+        statements += changes.get(position, [statement])
+    return replace(program, statements=tuple(statements))
+
+
+def _with_epilogue(program: Program, producer: Reduce, consumer: Map, name: str) -> Reduce | None:
+    loads = _loads_of(program, consumer, name)
+    if len({n.index for n in loads}) != 1 or len({n.tensor for n in loads}) != 1:
+        return None
+    load = loads[0]
+    if load.fill is not None or len(nodes(consumer.value)) + len(nodes(producer.epilogue)) > _MAX_NODES:
+        return None
+    if root(program, consumer.store.tensor) == name:
+        return None
+    matched = _matched(program, producer, consumer, load)
+    if matched is None:
+        return None
+    axes, ours, theirs = matched
+    result = substitute(producer.epilogue, ours)
+
+    def fn(node: Expr) -> Expr | None:
+        if isinstance(node, Load) and root(program, node.tensor) == name:
+            return result if result.dtype == node.dtype else Op("cast", (result,), node.dtype)
+        return None
+
+    # The consumer's loads of the result go first: substitution would make other loads look alike.
+    value = substitute(rewrite(consumer.value, _marked(fn, consumer, theirs)), {})
+    store = Store(consumer.store.tensor, tuple(i.substitute(theirs) for i in consumer.store.index))
+    return Reduce(axes, producer.raxes, producer.op, substitute(producer.value, ours), store, value)
+
+
+def _marked(
+    fn: Callable[[Expr], Expr | None], consumer: Map, bindings: dict[str, Index]
+) -> Callable[[Expr], Expr | None]:
+    """Replace the result's loads; move every other leaf to the new axes."""
+
+    def both(node: Expr) -> Expr | None:
+        replaced = fn(node)
+        if replaced is not None:
+            return replaced
+        return None if isinstance(node, Op) else node.substitute(bindings)
+
+    return both
+
+
+def _matched(
+    program: Program, producer: Map | Reduce, consumer: Map, load: Load
+) -> tuple[tuple[Axis, ...], dict[str, Index], dict[str, Index]] | None:
+    """Common axes of a producer and a consumer that reads exactly what it wrote."""
+    written, read = producer.store, load
+    partial = not covers(program, producer, root(program, written.tensor))
+    if partial:
+        return _matched_part(program, producer, consumer, load)
+    if not same(numel(tuple(a.size for a in consumer.axes)), numel(tuple(a.size for a in producer.axes))):
+        return None
+    found = match(
+        producer.axes,
+        place(program, written.tensor, written.index),
+        consumer.axes,
+        place(program, read.tensor, read.index),
+    )
+    if found is None:
+        return None
+    return found.axes, found.left, found.right
+
+
+def _matched_part(
+    program: Program, producer: Map | Reduce, consumer: Map, load: Load
+) -> tuple[tuple[Axis, ...], dict[str, Index], dict[str, Index]] | None:
+    """A producer that writes a part of the tensor: the consumer's axes follow the producer's store."""
+    if load.tensor != producer.store.tensor:
+        return None
+    shape = program.tensors[load.tensor].shape
+    bindings: dict[str, Index] = {}
+    for size, read, written in zip(shape, load.index, producer.store.index, strict=True):
+        if is_one(size):
+            continue
+        axis = read.terms[0][0] if len(read.terms) == 1 else None
+        sizes = [a.size for a in consumer.axes if a.name == axis]
+        if not sizes or read != Index.axis(str(axis)) or not same(sizes[0], size) or axis in bindings:
+            return None
+        bindings[str(axis)] = written
+    if len(bindings) != len(consumer.axes):
+        return None
+    return producer.axes, {}, bindings
+
+
+@repeat
+def inline_maps(program: Program) -> Program | None:
+    """A temporary Map with one reading statement is computed where it is read."""
+    flow = Flow.of(program)
+    for name, writers in flow.writers.items():
+        reader = _temp_read_once(program, flow, name)
+        if reader is None or len(writers) != 1 or writers[0] >= reader:
+            continue
+        producer, consumer = program.statements[writers[0]], program.statements[reader]
+        if not isinstance(producer, Map) or isinstance(consumer, Extern) or not covers(program, producer, name):
+            continue
+        fused = _inlined(program, producer, consumer, name)
+        if fused is not None:
+            return _replace_at(program, {reader: [fused], writers[0]: []})
+    return None
+
+
+def _inlined(program: Program, producer: Map, consumer: Map | Reduce | Scan, name: str) -> Statement | None:
+    loads = _loads_of(program, consumer, name)
+    if any(n.fill is not None for n in loads) or root(program, consumer.store.tensor) == name:
+        return None
+    patterns = {(n.tensor, n.index) for n in loads}
+    size = sum(len(nodes(e)) for e in _exprs(consumer)) + len(patterns) * len(nodes(producer.value))
+    if size > _MAX_NODES or not _worth(producer, consumer, loads, len(patterns)):
+        return None
+    direct = _inlined_by_index(producer, consumer, loads)
+    if direct is not None or not isinstance(consumer, Map) or len(patterns) != 1:
+        return direct
+    return _inlined_by_place(program, producer, consumer, loads[0])
+
+
+def _exprs(statement: Map | Reduce | Scan) -> tuple[Expr, ...]:
+    return (statement.value, statement.epilogue) if isinstance(statement, Reduce) else (statement.value,)
+
+
+def _worth(producer: Map, consumer: Map | Reduce | Scan, loads: tuple[Load, ...], patterns: int) -> bool:
+    """Whether computing at each read costs no more than memory would."""
+    if is_product(consumer):  # a contraction reads memory; only another address of the same memory may take its place
+        return isinstance(producer.value, Load) and producer.value.fill is None and all(
+            i.is_affine for i in producer.value.index
+        )  # fmt: skip
+    repeated = any({a.name for a in axes_of(consumer) if not is_one(a.size)} - _index_axes(n) for n in loads)
+    if not repeated and patterns == 1 and not any(v for n in loads for i in n.index for v in values_in(i)):
+        return True
+    many = sum(isinstance(n, Load) for n in nodes(producer.value))
+    return not is_heavy(producer.value) and many <= 1
+
+
+def _index_axes(load: Load) -> set[str]:
+    return {name for i in load.index for name in i.axes()}
+
+
+def is_product(statement: Statement) -> bool:
+    """Whether a statement is a contraction: a sum of products of two loads."""
+    return (
+        isinstance(statement, Reduce)
+        and statement.op == "sum"
+        and isinstance(statement.value, Op)
+        and statement.value.name == "mul"
+        and all(_is_operand(a) for a in statement.value.args)
+    )
+
+
+def _is_operand(expr: Expr) -> bool:
+    while isinstance(expr, Op) and expr.name == "cast":
+        expr = expr.args[0]
+    return isinstance(expr, Load)
+
+
+def _inlined_by_index(producer: Map, consumer: Map | Reduce | Scan, loads: tuple[Load, ...]) -> Statement | None:
+    """The load's index says where in the producer's axes it reads."""
+    store = producer.store
+    if any(n.tensor != store.tensor for n in loads):
+        return None
+    names = []
+    for index in store.index:
+        if not index.terms and same(index.offset, 0):
+            names.append(None)
+        elif len(index.terms) == 1 and index == Index.axis(str(index.terms[0][0])):
+            names.append(str(index.terms[0][0]))
+        else:
+            return None
+
+    def fn(node: Expr) -> Expr | None:
+        if not isinstance(node, Load) or node.tensor != store.tensor:
+            return None
+        bindings = {n: i for n, i in zip(names, node.index, strict=True) if n is not None}
+        value = substitute(producer.value, bindings)
+        return value if value.dtype == node.dtype else Op("cast", (value,), node.dtype)
+
+    return map_exprs(consumer, lambda e: rewrite(e, fn))
+
+
+def _inlined_by_place(program: Program, producer: Map, consumer: Map, load: Load) -> Statement | None:
+    """The read goes through another shape of the same memory: give both the finer axes of the two."""
+    found = _matched(program, producer, consumer, load)
+    if found is None:
+        return None
+    axes, ours, theirs = found
+    value = substitute(producer.value, ours)
+
+    def fn(node: Expr) -> Expr | None:
+        if isinstance(node, Load) and node.tensor == load.tensor and node.index == load.index:
+            return value if value.dtype == node.dtype else Op("cast", (value,), node.dtype)
+        return None
+
+    store = Store(consumer.store.tensor, tuple(i.substitute(theirs) for i in consumer.store.index))
+    return Map(axes, rewrite(consumer.value, _marked(fn, consumer, theirs)), store)
+
+
+# ── scans ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@repeat
+def fuse_scan_copies(program: Program) -> Program | None:
+    """A Map that only moves a Scan's result, perhaps back to front, is the Scan's store, perhaps reversed."""
+    flow = Flow.of(program)
+    for name, writers in flow.writers.items():
+        reader = _temp_read_once(program, flow, name)
+        if reader is None or len(writers) != 1 or writers[0] >= reader:
+            continue
+        scan, copy = program.statements[writers[0]], program.statements[reader]
+        if not isinstance(scan, Scan) or not isinstance(copy, Map) or not isinstance(copy.value, Load):
+            continue
+        fused = _moved_scan(program, scan, copy)
+        if fused is not None:
+            return _replace_at(program, {reader: [fused], writers[0]: []})
+    return None
+
+
+def _moved_scan(program: Program, scan: Scan, copy: Map) -> Scan | None:
+    load = copy.value
+    if not isinstance(load, Load) or load.tensor != scan.store.tensor or load.fill is not None:
+        return None
+    sizes = {a.name: a.size for a in copy.axes}
+    bindings: dict[str, Index] = {}
+    turned = False
+    for read, written in zip(load.index, scan.store.index, strict=True):
+        if not read.terms and not written.terms:
+            continue
+        if len(read.terms) != 1 or len(written.terms) != 1:
+            return None
+        axis, ours = str(read.terms[0][0]), Index.axis(str(written.terms[0][0]))
+        backwards = Index.axis(axis) * -1 + (sizes.get(axis, 0) - 1)
+        if axis not in sizes or axis in bindings or written != ours or not _axis_size(scan, ours, sizes[axis]):
+            return None
+        if _same_index(read, backwards) and ours == Index.axis(scan.scan.name):
+            turned = True
+            bindings[axis] = ours
+        elif read == Index.axis(axis):
+            bindings[axis] = ours
+        else:
+            return None
+    if len(bindings) != len(copy.axes):
+        return None
+    value, name = scan.value, scan.scan.name
+    if turned:
+        value = substitute(value, {name: Index.axis(name) * -1 + (scan.scan.size - 1)})
+    store = Store(copy.store.tensor, tuple(i.substitute(bindings) for i in copy.store.index))
+    return replace(scan, value=value, store=store, reverse=scan.reverse != turned)
+
+
+def _axis_size(scan: Scan, index: Index, size: object) -> bool:
+    return any(Index.axis(a.name) == index and same(a.size, size) for a in axes_of(scan))  # type: ignore[arg-type]
+
+
+_REWRITES: tuple[Callable[[Program], Program], ...] = (
+    fold_constants,
+    common_statements,
+    remove_dead,
+    algebra.select_instead_of_multiply,
+    algebra.hoist_scalings,
+    elide_copies,
+    fuse_epilogues,
+    inline_maps,
+    fuse_scan_copies,
+    remove_dead,
+)
+
+__all__ = ["Acc", "contiguous", "fuse"]
