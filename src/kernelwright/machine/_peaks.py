@@ -200,6 +200,8 @@ def _build(compiler: Compiler) -> ctypes.CDLL | None:
     with tempfile.TemporaryDirectory(prefix="kernelwright-peaks-") as folder:
         output = Path(folder) / "peaks.so"
         flags = ["-O3", *compiler.native_flags(), "-ffp-contract=fast", "-std=c++20", "-shared", "-fPIC"]
+        if compiler.kind == "zig":  # it would build its own libc++ first, which takes a minute and is not used
+            flags += ["-nostdlib++", "-nostdinc++"]
         try:
             subprocess.run(
                 [*compiler.argv, *flags, str(_SOURCE), "-o", str(output)], capture_output=True, check=True, timeout=120

@@ -1,6 +1,6 @@
 // Peak loops: what the machine can do at best, measured by code that does nothing else. Built and called by _peaks.py.
-#include <cstdint>
-#include <cstring>
+#include <stdint.h>
+#include <string.h>
 #if defined(__AVX512BF16__)
 #include <immintrin.h>
 #endif
@@ -67,7 +67,7 @@ double kw_fma_bf16(int64_t) { return 0; }
 // Copy n floats `times` times; the C library's memcpy streams past the caches when that is faster.
 double kw_copy(float* to, const float* from, int64_t n, int64_t times) {
   for (int64_t t = 0; t < times; ++t) {
-    std::memcpy(to, from, size_t(n) * sizeof(float));
+    memcpy(to, from, size_t(n) * sizeof(float));
     asm volatile("" ::: "memory");
   }
   return to[0];
@@ -79,7 +79,7 @@ double kw_read(const float* from, int64_t n, int64_t times) {
   typedef float U __attribute__((vector_size(kBytes), aligned(4), may_alias));
   constexpr int lanes = kBytes / 4;
   V acc[8];
-  std::memset(acc, 0, sizeof acc);
+  memset(acc, 0, sizeof acc);
   for (int64_t t = 0; t < times; ++t) {
     for (int64_t i = 0; i + 8 * lanes <= n; i += 8 * lanes) {
 #pragma GCC unroll 8

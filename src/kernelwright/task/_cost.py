@@ -104,7 +104,7 @@ def fake_mode(args: Any = ()) -> Iterator[FakeTensorMode]:
 def to_fake(leaf: Any, mode: FakeTensorMode) -> Any:
     """A fake twin of a real tensor; anything else as it is."""
     if isinstance(leaf, Tensor) and not isinstance(leaf, FakeTensor):
-        return mode.from_tensor(leaf.detach())
+        return mode.from_tensor(leaf)
     return leaf
 
 
@@ -240,6 +240,8 @@ def reduced_sizes(func: Any, args: Any, kwargs: Any, outputs: list[Tensor]) -> t
     named = {a.name: v for a, v in zip(func._schema.arguments, args, strict=False)} | kwargs
     if "normalized_shape" in named:
         return tuple(int(s) for s in named["normalized_shape"])
+    if named.get("reduction") == 0 and "loss" in name:  # per row: classes only
+        return (int(args[0].shape[1]),) if name.startswith("nll_loss") and args[0].dim() > 1 else ()
     reduces = name in _REDUCTIONS or "softmax" in name
     if not reduces or not isinstance(args[0], Tensor):
         return ()

@@ -163,7 +163,7 @@ def _from_module(task: Task, build: bool) -> tuple[Callable[..., Any], Draw]:
 def _build(module: Any, found: Any, attribute: str, place: str) -> Callable[..., Any]:
     if not isinstance(found, type):
         if not callable(found):
-            raise SourceInvalid(f"{attribute} in {place} is a {type(found).__name__}; it must be a class or function.")
+            raise SourceInvalid(f"{attribute} in {place} is {_kind(found)}; it must be a class or function.")
         return found
     if not issubclass(found, nn.Module):
         raise SourceInvalid(f"Class {attribute} in {place} is not a torch.nn.Module; derive it from nn.Module.")

@@ -26,6 +26,7 @@ _BANDWIDTH_EFFICIENCY = 0.2  # most of eager's traffic to large tensors goes thr
 _STEP_SECONDS = 5e-6  # dispatch of one operator
 _FLOORS = (16, 2)  # go on to another dimension before making one tiny
 _MOST_SUBSETS = 40
+_WORTH = 0.9  # a size is made smaller only where that leaves at most this share of the excess
 
 Slot = tuple[int, int]  # (tensor argument, dimension)
 Patches = tuple[tuple[str, int], ...]
@@ -119,9 +120,13 @@ class _Shrinker:
             run = probe(smaller)
             if run is None:  # this very size is refused (e.g. it must divide something): leave it
                 return task, now
-            if new <= floor or self.limits.excess(run) <= 1:
-                return smaller, run
-            new = max(floor, min(new // 2, _rounded(int(new / self.limits.excess(run)), size, floor)))
+            excess = self.limits.excess(run)
+            if excess > _WORTH * self.limits.excess(now):
+                return task, now  # the work is elsewhere: a smaller size would not make it faster
+            task, now = smaller, run
+            if new <= floor or excess <= 1:
+                return task, now
+            new = max(floor, min(new // 2, _rounded(int(new / excess), size, floor)))
 
     def _ways(self, task: Task, group: frozenset[Slot], old: int) -> Iterator[_Way]:
         """Ways to make the group's size smaller: module constants, places in get_inputs, narrowing."""
