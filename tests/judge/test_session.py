@@ -53,7 +53,7 @@ def dice(x: torch.Tensor) -> torch.Tensor:
 
 
 def own_dice(x: torch.Tensor) -> torch.Tensor:
-    return x * time.perf_counter()
+    return x * (time.perf_counter_ns() % 1009)
 
 
 def no_tensor(x: torch.Tensor) -> str:

@@ -25,7 +25,7 @@ WRONG = {
     "input-by-one-bit": ("input-mutated", make(after="((char*)x)[total] ^= 1;")),
     "first-call-remembered": (
         "unstable",
-        make(after="for (int i = 0; i < total; ++i) if (calls == 1) kept[i] = y[i]; else if (calls == 4) y[i] = kept[i];"),
+        make(after="for (int i = 0; i < total; ++i) if (calls == 4) y[i] = kept[i]; else kept[i] = y[i];"),
     ),
     "drifting": ("unstable", make(after="if (calls > 3) y[0] += 1.f;")),
     "writes-before-output": ("guard", make(after="((char*)y)[-1] = 0;")),
