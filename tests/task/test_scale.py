@@ -56,7 +56,7 @@ def limits_for(made: Task, factor: float = 8.0) -> Limits:
 
 
 def shrunk(made: Task, limits: Limits | None = None) -> Task:
-    """Shrink (by default to about an eighth); what was recorded must be what is drawn, and the reference must take it."""
+    """Shrink (by default to an eighth); what was recorded must be what is drawn, and the reference must take it."""
     small = _Shrinker(made, limits or limits_for(made)).run()
     reference = task.load(small)
     inputs = reference.draw(0, "given")
@@ -188,6 +188,12 @@ def test_official_sizes_are_never_allocated(make: Make) -> None:
 def test_sources_that_cannot_be_analysed_stay(make: Make) -> None:
     made = make("B=4096", "x[0][x[0] > x[0].mean().item()]", "torch.rand(B, 512)")
     assert _Shrinker(made, Limits(1e-9, 1.0, PEAKS)).run() is made
+
+
+def test_footprint_of_what_could_never_be_allocated(make: Make) -> None:
+    made = make("B=2**22", "torch.relu(x[0])", "torch.rand(B, 2**16)")
+    assert task.footprint(made) == 2 * 4 * 2.0**38
+    assert task.footprint(make("", "x[0].nonzero().tolist()", "torch.rand(3)")) is None
 
 
 def test_knobs() -> None:

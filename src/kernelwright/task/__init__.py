@@ -3,6 +3,7 @@
 from kernelwright.task._cost import cost
 from kernelwright.task._inputs import STRUCTURES
 from kernelwright.task._load import from_callable, from_source, in_domain, load, module_state, with_dtype
+from kernelwright.task._probe import footprint
 from kernelwright.task._scale import shrink
 from kernelwright.task._task import Cost, DynamicSize, Reference, Task
 
@@ -13,6 +14,7 @@ __all__ = [
     "Reference",
     "Task",
     "cost",
+    "footprint",
     "from_callable",
     "from_source",
     "in_domain",

@@ -316,12 +316,20 @@ class _Inputs:
         inputs = self._structured(self.given(0), 0, structure, characters, scale)
         try:
             with torch.no_grad(), seeded(0), user_code(ReferenceFailed, self.task.name):
-                output = copy.deepcopy(self.call)(*inputs)  # a module may change its own state
+                output = _disposable(self.call)(*inputs)
         except TaskError:
             return False
         if structure != "large":
             return in_domain(inputs, output)
         return all(bool(t.isfinite().all()) for t in _tensors(output) if t.is_floating_point())
+
+
+def _disposable(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A copy to try things on, since a module may change its own state; itself where it refuses to be copied."""
+    try:
+        return copy.deepcopy(call)
+    except Exception:  # e.g. tensors with a gradient history, or whatever a user's __deepcopy__ raises
+        return call
 
 
 def _restrict(character: Character | None) -> Character | None:

@@ -53,6 +53,15 @@ def probe(task: Task) -> Probe | None:
         return None
 
 
+def footprint(task: Task) -> float | None:
+    """Bytes alive at the worst moment of an eager run (inputs and state included), found without allocating them.
+
+    None when the task cannot run on fake tensors. Executes the task's code.
+    """
+    run = probe(task)
+    return run.memory if run else None
+
+
 def input_shapes(task: Task) -> Shapes | None:
     """Shapes of the tensor arguments alone; None when drawing them raises."""
     try:
