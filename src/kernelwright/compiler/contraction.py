@@ -61,7 +61,7 @@ def classify(program: Program, reduce: Reduce) -> Contraction:
     only_b = [x for x in reduce.axes if x.name in in_b and x.name not in in_a]
     batch = [x for x in reduce.axes if (x.name in in_a) == (x.name in in_b)]
     place = _place(program, reduce)
-    if _vector_rank(only_a, place) < _vector_rank(only_b, place):
+    if _vector_rank(only_a, place) > _vector_rank(only_b, place):
         a, b, only_a, only_b = b, a, only_b, only_a
     larger = b if _elements(program.tensors[b.tensor]) >= _elements(program.tensors[a.tensor]) else a
     steps = flat_index(program, larger)

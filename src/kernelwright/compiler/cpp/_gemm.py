@@ -143,14 +143,14 @@ def _padding(plan: Plan) -> list[str]:
             enter += [
                 *_split_batch(plan.parts.batch),
                 start,
-                f"{call}({role}_copy_ + thread_ * {one}, {op.name}, {tail}, 0, {size_text(pad.rows)});",
+                f"{call}({role}_copy_ + thread_ * {one}, {op.name} + {_index(pad.base)}, {tail}, 0, {size_text(pad.rows)});",
             ]
         else:
             lines += [
                 *arrays,
                 start,
                 f"kw::parallel_for({size_text(pad.rows)}, threads_ > 1 ? 1 : {size_text(pad.rows)}, "
-                f"[&](int64_t from_, int64_t to_) {{ {call}({role}_copy_, {op.name}, {tail}, from_, to_); }});",
+                f"[&](int64_t from_, int64_t to_) {{ {call}({role}_copy_, {op.name} + {_index(pad.base)}, {tail}, from_, to_); }});",
             ]
     return [*lines, "auto enter_ = [&](int thread_, int64_t batch_) {", *enter, "(void)thread_; (void)batch_; };"]
 

@@ -22,6 +22,7 @@ class Padding:
     size: tuple[Size, ...]
     stride: tuple[Size, ...]
     fill: float
+    base: Index  # of the element the window's dimensions count from
     local: bool  # one copy per thread, renewed for every batch element
 
     @property
@@ -31,6 +32,11 @@ class Padding:
     @property
     def rows(self) -> Size:
         return product(self.extent[:-1])
+
+    @property
+    def steady(self) -> bool:
+        """Whether every copy has its borders at the same places, so that they need writing only once."""
+        return not any(start.terms for start in self.start)
 
 
 @dataclass(frozen=True)
@@ -46,13 +52,20 @@ class Operand:
 
 
 def operand(
-    program: Program, load: Load, axes: Sequence[Axis], batch: Sequence[Axis], role: str, dtype: str, local: bool
+    program: Program,
+    load: Load,
+    axes: Sequence[Axis],
+    batch: Sequence[Axis],
+    role: str,
+    dtype: str,
+    local: bool,
+    always: bool = False,
 ) -> Operand:
-    """Describe one operand; ``role`` ("a" or "b") names its padded copy."""
+    """Describe one operand; ``role`` names its padded copy, which it has if it needs one (or ``always``)."""
     tensor = program.tensors[load.tensor]
     sizes = {axis.name: axis.size for axis in axes}
     name = base_name(program, load.tensor)
-    if not padded_dims(program, load, sizes):
+    if not always and not padded_dims(program, load, sizes):
         return Operand(name, store_type(tensor.dtype), name, flat_index(program, load), _reach(tensor), None)
     padding, index = _padded(tensor, load, sizes, frozenset(x.name for x in batch) if local else frozenset())
     ctype = "float" if dtype == "float32" else "double"
@@ -99,27 +112,28 @@ def _padded(
     tensor: Tensor, load: Load, sizes: dict[str, Size], dropped: frozenset[str]
 ) -> tuple[Padding, Index]:
     """Dimensions in memory order; a dimension that only moves with the batch is part of where the window starts."""
+    unsafe = padded_dims(Program({load.tensor: tensor}, (), (), ()), load, sizes)
     order = sorted(range(len(tensor.shape)), key=lambda d: -_weight(tensor.strides[d]))
-    extent: list[Size] = []
-    start: list[Index] = []
-    local: list[Index] = []
+    base = Index.const(0)
+    dims: list[tuple[int, Size, Index, Index]] = []  # dimension, extent, start, position in the window
     for dim in order:
         fixed, moving = _split(load.index[dim], dropped)
         low, high = span(moving, sizes)
-        extent.append(high - low + 1)
-        start.append(fixed + low)
-        local.append(moving - low)
-    strides = contiguous(tuple(extent))
+        if high == low and dim not in unsafe:
+            base = base + (fixed + low) * tensor.strides[dim]
+        else:
+            dims.append((dim, high - low + 1, fixed + low, moving - low))
+    dims = dims or [(order[-1], 1, Index.const(0), Index.const(0))]
     index = Index.const(0)
-    for position, stride in zip(local, strides, strict=True):
+    for (_, _, _, position), stride in zip(dims, contiguous(tuple(d[1] for d in dims)), strict=True):
         index = index + position * stride
-    assert load.fill is not None
     padding = Padding(
-        tuple(extent),
-        tuple(start),
-        tuple(tensor.shape[d] for d in order),
-        tuple(tensor.strides[d] for d in order),
-        float(load.fill),
+        tuple(d[1] for d in dims),
+        tuple(d[2] for d in dims),
+        tuple(tensor.shape[d[0]] for d in dims),
+        tuple(tensor.strides[d[0]] for d in dims),
+        float(load.fill or 0),
+        base,
         bool(dropped),
     )
     return padding, index

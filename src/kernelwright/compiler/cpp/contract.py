@@ -10,13 +10,14 @@ from ..program import Program, Reduce
 from ._code import KernelCode
 from ._gemm import emit_gemm
 from ._schedule import Cache, GemmSchedule, gemm_schedules
+from ._window import emit_window, find_window, window_schedules
 
 __all__ = ["Cache", "GemmSchedule", "emit_contraction", "is_contraction", "schedules"]
 
 
 def schedules(program: Program, statement: Reduce, machine: Cache | None = None) -> list[GemmSchedule]:
     """Schedules for a contraction, best guess first."""
-    return _schedules(classify(program, statement), machine or Cache())
+    return _schedules(program, classify(program, statement), machine or Cache())
 
 
 def emit_contraction(
@@ -24,8 +25,16 @@ def emit_contraction(
 ) -> KernelCode:
     """The kernel of a statement that satisfies :func:`is_contraction`."""
     parts = classify(program, statement)
-    return emit_gemm(program, statement, parts, name, schedule or _schedules(parts, Cache())[0])
+    chosen = schedule or _schedules(program, parts, Cache())[0]
+    return _EMITTERS[chosen.strategy](program, statement, parts, name, chosen)
 
 
-def _schedules(parts: Contraction, cache: Cache) -> list[GemmSchedule]:
-    return gemm_schedules(parts, cache)
+_EMITTERS = {"gemm": emit_gemm, "split-k": emit_gemm, "window": emit_window}
+
+
+def _schedules(program: Program, parts: Contraction, cache: Cache) -> list[GemmSchedule]:
+    blocked = gemm_schedules(parts, cache)
+    window = find_window(program, parts)
+    if window is not None:
+        return [*window_schedules(window, cache.workers), blocked[0]]
+    return blocked

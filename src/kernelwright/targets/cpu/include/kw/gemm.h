@@ -250,32 +250,54 @@ __attribute__((noinline)) void pack(T* dst, int pitch, int64_t panel, Source<S> 
 }
 
 // ── padding ────────────────────────────────────────────────────────────────────────────────────────────────────────
+template <class S>
+KW_INLINE void copy_row(float* d, const S* p, int64_t n, int64_t step) {
+  int64_t i = 0;
+  if (step == 1) {
+    for (; i + 16 <= n; i += 16) store(d + i, load(p + i));
+    if (i < n) store(d + i, load(p + i, int(n - i)), int(n - i));
+    return;
+  }
+  for (; i < n; ++i) d[i] = get(p + i * step);
+}
+template <class S>
+KW_INLINE void copy_row(double* d, const S* p, int64_t n, int64_t step) {
+  for (int64_t i = 0; i < n; ++i) d[i] = static_cast<double>(get(p + i * step));
+}
+
 // Copies a window of a tensor whose coordinate d runs from start[d] to start[d] + extent[d]; what lies outside the
-// tensor becomes `fill`. Rows (all dimensions but the last) [row0, row1) of the window are written.
+// tensor becomes `fill`, unless `borders` says that an earlier copy has written that. Rows (all dimensions but the last)
+// [row0, row1) of the window are written.
 template <int D, class T, class S>
 __attribute__((noinline)) void pad(T* dst, const S* src, const int64_t (&extent)[D], const int64_t (&start)[D],
                                    const int64_t (&size)[D], const int64_t (&stride)[D], T fill, int64_t row0,
-                                   int64_t row1) {
+                                   int64_t row1, bool borders = true) {
   int64_t width = extent[D - 1], first_in = min(max<int64_t>(0, -start[D - 1]), width);
   int64_t last_in = max(first_in, min(width, size[D - 1] - start[D - 1])), step = stride[D - 1];
+  int64_t at[D] = {}, rest = row0;
+  for (int q = D - 2; q >= 0; --q) {
+    at[q] = q ? rest % extent[q] : rest;
+    rest /= extent[q];
+  }
   for (int64_t row = row0; row < row1; ++row) {
     T* d = dst + row * width;
-    int64_t rest = row, offset = start[D - 1] * step;
+    int64_t offset = (start[D - 1] + first_in) * step;
     bool in = true;
     for (int q = D - 2; q >= 0; --q) {
-      int64_t at = rest % extent[q] + start[q];
-      rest /= extent[q];
-      in &= at >= 0 && at < size[q];
-      offset += at * stride[q];
+      int64_t x = at[q] + start[q];
+      in &= uint64_t(x) < uint64_t(size[q]);
+      offset += x * stride[q];
     }
     int64_t from = in ? first_in : width, to = in ? last_in : width;
-    for (int64_t i = 0; i < from; ++i) d[i] = fill;
-    const S* p = src + offset;
-    if (step == 1)
-      for (int64_t i = from; i < to; ++i) d[i] = static_cast<T>(get(p + i));
-    else
-      for (int64_t i = from; i < to; ++i) d[i] = static_cast<T>(get(p + i * step));
-    for (int64_t i = to; i < width; ++i) d[i] = fill;
+    if (borders)
+      for (int64_t i = 0; i < from; ++i) d[i] = fill;
+    if (from < to) copy_row(d + from, src + offset, to - from, step);
+    if (borders)
+      for (int64_t i = to; i < width; ++i) d[i] = fill;
+    for (int q = D - 2; q >= 0; --q) {
+      if (++at[q] < extent[q]) break;
+      at[q] = 0;
+    }
   }
 }
 
