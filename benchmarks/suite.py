@@ -154,8 +154,10 @@ def run_bench(files: list[Path], budget: float, out: Path) -> int:
             target = Path(folder) / path.parent.name / path.name
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(path, target)
-        command = [sys.executable, "-m", "kernelwright.cli", "bench", "kernelbench", folder, "--scale", "cpu"]
-        return subprocess.run([*command, "--budget", str(budget), "--json", str(out)], check=False).returncode
+        command = [sys.executable, "-c", "from kernelwright.cli import main; main()", "bench", "kernelbench", folder]
+        return subprocess.run(
+            [*command, "--scale", "cpu", "--budget", str(budget), "--json", str(out)], check=False
+        ).returncode
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ Class: reduction
 import torch
 from torch import nn
 
-batch = 24
+batch = 64
 channels = 320
 side = 28
 

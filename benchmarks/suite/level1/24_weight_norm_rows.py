@@ -6,7 +6,7 @@ Class: reduction
 import torch
 from torch import nn
 
-rows = 2560
+rows = 5120
 width = 1536
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-batch = 8
+batch = 16
 channels = 128
 side = 52
 
