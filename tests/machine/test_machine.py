@@ -119,11 +119,12 @@ def test_versions() -> None:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KERNELWRIGHT_HOME", str(tmp_path))
-    _peaks._cached.cache_clear()
+    _peaks._KNOWN.clear()
     return tmp_path
 
 
-def test_peaks_are_measured_and_kept(home: Path) -> None:
+def test_peaks_are_measured_and_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_peaks, "_load_per_core", lambda machine: 0.0)
     if machine.find_compiler() is None:
         pytest.skip("no compiler on this machine")
     first = machine.peaks()
@@ -135,12 +136,25 @@ def test_peaks_are_measured_and_kept(home: Path) -> None:
     assert first.flops("bfloat16") == first.bf16
     assert first.flops("float16") == first.fp32
     (stored,) = (home / "cache" / "peaks").iterdir()
-    _peaks._cached.cache_clear()
+    _peaks._KNOWN.clear()
     assert machine.peaks() == first
     stored.write_text("{damaged")
-    _peaks._cached.cache_clear()
+    _peaks._KNOWN.clear()
     assert machine.peaks().source == first.source
     assert stored.read_text().startswith('{"copy"')
+
+
+def test_peaks_of_a_busy_machine_are_measured_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = iter([3.0, 5.0, 4.0])
+    loads = iter([2.0, 2.0, 0.0])
+    monkeypatch.setattr(_peaks, "_measure", lambda machine, compiler: _peaks.Peaks(*[next(rates)] * 11, source="given"))
+    monkeypatch.setattr(_peaks, "_load_per_core", lambda machine: next(loads))
+    seen = []
+    for _ in range(4):  # as four processes would
+        _peaks._KNOWN.clear()
+        found = machine.peaks()
+        seen.append((found.copy, found.busy, found.runs))
+    assert seen == [(3.0, True, 1), (5.0, True, 2), (5.0, False, 3), (5.0, False, 3)]
 
 
 def test_peaks_without_a_compiler(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,5 +168,8 @@ def test_peaks_without_a_compiler(home: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_peaks_with_an_unwritable_cache(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = _peaks.Peaks(1, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1, "given")
     (home / "cache").write_text("a file where the folder should be")
-    monkeypatch.setattr(_peaks, "_measure", lambda machine, compiler: made)
+    measured = iter([made])
+    monkeypatch.setattr(_peaks, "_load_per_core", lambda machine: 0.0)
+    monkeypatch.setattr(_peaks, "_measure", lambda machine, compiler: next(measured))
     assert machine.peaks() == made
+    assert machine.peaks() == made  # not measured a second time
