@@ -61,7 +61,8 @@ def classify(program: Program, reduce: Reduce) -> Contraction:
     only_b = [x for x in reduce.axes if x.name in in_b and x.name not in in_a]
     batch = [x for x in reduce.axes if (x.name in in_a) == (x.name in in_b)]
     place = _place(program, reduce)
-    if _vector_rank(only_a, place) > _vector_rank(only_b, place):
+    contiguous_a = _vector_rank(only_a, place) > _vector_rank(only_b, place) and not _few(only_a, only_b)
+    if contiguous_a or _few(only_b, only_a):
         a, b, only_a, only_b = b, a, only_b, only_a
     larger = b if _elements(program.tensors[b.tensor]) >= _elements(program.tensors[a.tensor]) else a
     steps = flat_index(program, larger)
@@ -139,6 +140,12 @@ def _vector_rank(axes: list[Axis], place: Index) -> tuple[int, float]:
     if not steps:
         return (0, 0)
     return (1, -min(s for s in steps))
+
+
+def _few(axes: list[Axis], others: list[Axis]) -> bool:
+    """Too few vector elements to fill a vector, where the other group has plenty."""
+    count, rest = _number(product(x.size for x in axes)), _number(product(x.size for x in others))
+    return count <= 4 and rest >= 16 * count
 
 
 def _ordered(axes: Iterable[Axis], steps: Index) -> tuple[Axis, ...]:

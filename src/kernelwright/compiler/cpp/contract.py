@@ -9,6 +9,7 @@ from ..contraction import Contraction, classify, is_contraction
 from ..program import Program, Reduce
 from ._code import KernelCode
 from ._gemm import emit_gemm
+from ._matvec import emit_matvec, matvec_schedules
 from ._schedule import Cache, GemmSchedule, gemm_schedules
 from ._window import emit_window, find_window, window_schedules
 
@@ -29,7 +30,7 @@ def emit_contraction(
     return _EMITTERS[chosen.strategy](program, statement, parts, name, chosen)
 
 
-_EMITTERS = {"gemm": emit_gemm, "split-k": emit_gemm, "window": emit_window}
+_EMITTERS = {"gemm": emit_gemm, "split-k": emit_gemm, "window": emit_window, "dot": emit_matvec, "axpy": emit_matvec}
 
 
 def _schedules(program: Program, parts: Contraction, cache: Cache) -> list[GemmSchedule]:
@@ -37,4 +38,4 @@ def _schedules(program: Program, parts: Contraction, cache: Cache) -> list[GemmS
     window = find_window(program, parts)
     if window is not None:
         return [*window_schedules(window, cache.workers), blocked[0]]
-    return blocked
+    return [*matvec_schedules(program, parts, cache.workers), *blocked]
