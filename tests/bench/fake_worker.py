@@ -33,7 +33,7 @@ def outcome(task: Any, status: str, ratio: float) -> Any:
         status=status,
         winner=SimpleNamespace(target="cpu", proposer="compiler") if status == "won" else None,
         measurement=measured if status == "won" else None,
-        candidates=(1, 2, 3),
+        candidates=tuple(SimpleNamespace(candidate=SimpleNamespace(digest=str(i))) for i in range(3)),
         seconds=1.5,
         reason="" if status == "won" else "Anything passes.",
     )

@@ -55,7 +55,7 @@ def test_roofline_points_lie_under_one_another_and_below_the_roof() -> None:
     assert len(points) == 3
     assert len({x for x, _ in points}) == 1
     heights = [y for _, y in points]
-    assert heights[0] < heights[2] < heights[1]  # the fastest is highest: winner, torch.compile, eager
+    assert heights[2] < heights[0] < heights[1]  # the faster, the higher; drawn: torch.compile, eager, ours on top
 
 
 def test_roofline_of_pure_movement_is_bandwidth() -> None:
@@ -81,6 +81,13 @@ def test_curve_only_rises() -> None:
     assert curve == sorted(curve, key=lambda p: p[1])
     ET.fromstring(svg_curve(made.won()))
     assert "from the archive" in svg_curve(made.won(candidates=(), from_archive=True))
+
+
+def test_a_second_timing_is_no_second_discovery() -> None:
+    outcome = made.won()
+    again = replace(outcome.candidates[4], measurement=made.measurement(2e-4), seconds=99.0)
+    curve = best_over_time((*outcome.candidates, again))
+    assert curve[-1] == (8.2, pytest.approx(4.0))
 
 
 def test_scales_meet_their_ends() -> None:

@@ -93,19 +93,20 @@ def _search(
 
 def _show(outcome: Outcome) -> None:
     """The final tables."""
-    from kernelwright.report import comparison_table, seconds_text, shrunk_rows, trials_table
+    from kernelwright.report import comparison_table, distinct, headline, seconds_text, shrunk_rows, trials_table
 
     console = stdout()
     if outcome.from_archive:
         console.print("Served from the archive: nothing had to be searched.")
     else:
-        console.print(f"{len(outcome.candidates)} candidates in {seconds_text(outcome.seconds)}.")
+        console.print(f"{len(distinct(outcome.candidates))} candidates in {seconds_text(outcome.seconds)}.")
         if outcome.candidates:
             console.print(trials_table(outcome.candidates))
     for s in shrunk_rows(outcome.task):
         console.print(f"Made smaller: input {s['argument']}, dimension {s['dim']}: {s['from']} to {s['to']}.")
     if outcome.winner is not None:
         console.print(comparison_table(outcome))
+        console.print(headline(outcome))
         if outcome.reason:
             console.print(outcome.reason, markup=False)
         for note in outcome.winner.notes:

@@ -4,7 +4,7 @@ from kernelwright.report._document import document_text, plain, to_json
 from kernelwright.report._format import duration_text, interval_text, percent_text, ratio_text, seconds_text
 from kernelwright.report._html import flatten, render_bench_html, render_html
 from kernelwright.report._machine import readable_machine
-from kernelwright.report._record import RIVALS, STATUSES, Record, failed_record, record, shrunk_rows
+from kernelwright.report._record import RIVALS, STATUSES, Record, distinct, failed_record, record, shrunk_rows
 from kernelwright.report._roofline import Ceilings, svg_roofline
 from kernelwright.report._scores import THRESHOLDS, fast_p, geomean, summary
 from kernelwright.report._speedup import svg_speedup, svg_suite
@@ -12,6 +12,7 @@ from kernelwright.report._terminal import (
     bench_table,
     comparison_table,
     error_text,
+    headline,
     ratio_cell,
     scores_table,
     status_line,
@@ -26,6 +27,7 @@ __all__ = [
     "Record",
     "bench_table",
     "comparison_table",
+    "distinct",
     "document_text",
     "duration_text",
     "error_text",
@@ -33,6 +35,7 @@ __all__ = [
     "fast_p",
     "flatten",
     "geomean",
+    "headline",
     "interval_text",
     "percent_text",
     "plain",

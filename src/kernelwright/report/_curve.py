@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernelwright.report._format import ratio_text, seconds_text
+from kernelwright.report._record import distinct
 from kernelwright.report._svg import Canvas, Scale, linear_ticks
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ WIDTH, HEIGHT = 560.0, 340.0
 def best_over_time(trials: tuple[Trial, ...], rival: str = "eager") -> list[tuple[float, float]]:
     """(seconds, best ratio so far) at every improvement; only accepted and measured trials count."""
     curve: list[tuple[float, float]] = []
-    for trial in sorted(trials, key=lambda t: t.seconds):
+    for trial in sorted(distinct(trials), key=lambda t: t.seconds):
         ratio = _ratio(trial, rival)
         if ratio is not None and trial.verdict.accepted and (not curve or ratio > curve[-1][1]):
             curve.append((trial.seconds, ratio))
@@ -33,8 +34,9 @@ def svg_curve(outcome: Outcome, *, standalone: bool = False) -> str:
         canvas.text(0, 24, f"No search curve: {reason}.", "muted")
         return canvas.svg(standalone)
     canvas = Canvas(WIDTH, HEIGHT, "Search curve")
-    end = max([outcome.seconds, *(t.seconds for t in outcome.candidates)])
-    ratios = [r for t in outcome.candidates if (r := _ratio(t)) is not None]
+    trials = distinct(outcome.candidates)
+    end = max([outcome.seconds, *(t.seconds for t in trials)])
+    ratios = [r for t in trials if (r := _ratio(t)) is not None]
     x = Scale(0, end * 1.02, LEFT, WIDTH - RIGHT)
     y = Scale(0, max([*ratios, 1.0]) * 1.12, HEIGHT - BOTTOM, TOP)
     _axes(canvas, x, y)
@@ -44,7 +46,7 @@ def svg_curve(outcome: Outcome, *, standalone: bool = False) -> str:
             steps.append((x(seconds), y(curve[index - 1][1])))
         steps.append((x(seconds), y(best)))
     canvas.path([*steps, (x(end), y(curve[-1][1]))], "curve")
-    for trial in outcome.candidates:
+    for trial in trials:
         _trial(canvas, trial, x, y)
     canvas.text(x(end) + 8, y(curve[-1][1]) + 4, ratio_text(curve[-1][1]), "strong")
     return canvas.svg(standalone)

@@ -17,15 +17,15 @@ from pygments.lexers import CppLexer, CudaLexer, JsonLexer, PythonLexer, TextLex
 from kernelwright.report._curve import svg_curve
 from kernelwright.report._document import to_json
 from kernelwright.report._format import interval_text, percent_text, ratio_text, seconds_text
-from kernelwright.report._record import RIVALS, Record, record
+from kernelwright.report._record import RIVALS, Record, distinct, record
 from kernelwright.report._roofline import Ceilings, svg_roofline
 from kernelwright.report._scores import THRESHOLDS, fast_p, geomean
 from kernelwright.report._speedup import svg_speedup, svg_suite
 from kernelwright.report._svg import STYLE
 from kernelwright.report._terminal import (
     RIVAL_NAMES,
-    STATUS_SENTENCES,
     error_text,
+    headline,
     note_text,
     status_line,
     worst_error,
@@ -60,12 +60,12 @@ def render_html(
             title=f"{outcome.task.name} · kernelwright",
             outcome=outcome,
             row=record(outcome),
-            sentence=STATUS_SENTENCES[outcome.status],
+            sentence=headline(outcome),
             verdict_line=_verdict_line(outcome),
             speedup=Markup(svg_speedup(outcome, standalone=False)),
             roofline=Markup(svg_roofline(outcome, ceilings)),
             curve=Markup(svg_curve(outcome)),
-            trials=[_trial_row(t, winner.digest if winner is not None else "") for t in outcome.candidates],
+            trials=[_trial_row(t, winner.digest if winner is not None else "") for t in distinct(outcome.candidates)],
             source=_highlight(winner.source, LANGUAGES.get(winner.target, "text")) if winner and winner.source else "",
             reference=_highlight(outcome.task.text, "python") if outcome.task.text else "",
             machine=flatten(machine or {}),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kernelwright.search._outcome import Outcome
+    from kernelwright.search._outcome import Outcome, Trial
     from kernelwright.task import Task
 
 RIVALS = ("eager", "compile")
@@ -20,7 +20,8 @@ class Record:
     """The result of one task. ``speedup`` and ``interval`` hold a value (or None where not measured) for every rival.
 
     ``correct`` says that what is served was proven to compute the task, or is the user's own baseline. ``shrunk``
-    lists {"argument", "dim", "from", "to"} of the sizes that ``--scale cpu`` made smaller.
+    lists {"argument", "dim", "from", "to"} of the sizes that ``--scale cpu`` made smaller. ``candidates`` counts what
+    differs: a candidate that was timed twice is one.
     """
 
     task: str
@@ -70,7 +71,7 @@ def record(outcome: Outcome, name: str | None = None) -> Record:
         interval=interval,
         roofline=_finite(outcome.measurement.roofline) if outcome.measurement is not None else None,
         proposer=outcome.winner.proposer if outcome.winner is not None else None,
-        candidates=len(outcome.candidates),
+        candidates=len({trial.candidate.digest for trial in outcome.candidates}),
         seconds=outcome.seconds,
         reason=outcome.reason,
         shrunk=shrunk_rows(outcome.task),
@@ -81,6 +82,16 @@ def failed_record(name: str, reason: str, seconds: float) -> Record:
     """The record of a task that never came to an outcome: its process crashed, ran out of time or out of memory."""
     nothing: dict[str, Any] = dict.fromkeys(RIVALS)
     return Record(name, "failed", False, nothing, dict(nothing), None, None, 0, seconds, reason)
+
+
+def distinct(trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    """One trial per candidate, in the order of finding: when it was first tried, with its newest verdict and times."""
+    merged: dict[str, Trial] = {}
+    for trial in trials:
+        before = merged.get(trial.candidate.digest, trial)
+        measurement = trial.measurement or before.measurement
+        merged[trial.candidate.digest] = replace(trial, measurement=measurement, seconds=before.seconds)
+    return tuple(merged.values())
 
 
 def shrunk_rows(task: Task) -> tuple[dict[str, int], ...]:

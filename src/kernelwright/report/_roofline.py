@@ -75,9 +75,8 @@ def _loglog(points: Sequence[Point], flops: float, bytes_: float, ceilings: Ceil
     bound = min(ceilings.flops, ceilings.bandwidth * intensity)
     canvas.line(x(intensity), y(bound), x(intensity), HEIGHT - BOTTOM, "one")
     at = [y(rate) for rate in rates]
-    for point, rate, height, label in zip(
-        points, rates, at, spread(at, 32, TOP + 10, HEIGHT - BOTTOM - 16), strict=True
-    ):
+    rows = list(zip(points, rates, at, spread(at, 32, TOP + 10, HEIGHT - BOTTOM - 16), strict=True))
+    for point, rate, height, label in reversed(rows):  # ours last, so that no rival hides it
         _point(canvas, point, rate, rate / bound, x(intensity), height, label)
     return canvas
 

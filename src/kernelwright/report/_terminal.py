@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kernelwright.report._format import interval_text, percent_text, ratio_text, seconds_text
-from kernelwright.report._record import RIVALS, STATUSES, Record, record
+from kernelwright.report._record import RIVALS, STATUSES, Record, distinct, record
 from kernelwright.report._scores import THRESHOLDS, fast_p, geomean
 
 if TYPE_CHECKING:
@@ -17,12 +17,29 @@ if TYPE_CHECKING:
 
 RIVAL_NAMES = {"eager": "PyTorch eager", "compile": "torch.compile"}
 STATUS_STYLES = {"won": "bold green", "baseline": "yellow", "unscored": "magenta", "failed": "bold red"}
-STATUS_SENTENCES = {
-    "won": "a generated kernel was accepted and is the fastest",
-    "baseline": "no generated kernel was faster, so the baseline is served",
-    "unscored": "the judge cannot tell right from wrong here, so nothing is claimed",
-    "failed": "nothing could be served",
-}
+
+
+def headline(outcome: Outcome) -> str:
+    """What was found in one sentence, no stronger than the intervals allow."""
+    if outcome.status == "baseline":
+        return "The baseline is served: no generated kernel was shown to be faster."
+    if outcome.status == "unscored":
+        return "The judge cannot tell right from wrong here, so nothing is claimed."
+    if outcome.status == "failed":
+        return "Nothing could be served."
+    return f"A generated kernel is served. {_against(record(outcome))}".strip()
+
+
+def _against(row: Record) -> str:
+    """Faster than whom, slower than whom, and whom the timing cannot tell it apart from."""
+    groups: dict[str, list[str]] = {"faster than": [], "not told apart from": [], "slower than": []}
+    for rival, interval in row.interval.items():
+        if interval is not None:
+            lo, hi = interval
+            group = "faster than" if lo > 1 else "slower than" if hi < 1 else "not told apart from"
+            groups[group].append(RIVAL_NAMES[rival])
+    found = "; ".join(f"{group} {' and '.join(names)}" for group, names in groups.items() if names)
+    return f"It is {found}." if found else ""
 
 
 def comparison_table(outcome: Outcome) -> Table:
@@ -50,7 +67,7 @@ def trials_table(trials: Sequence[Trial]) -> Table:
     for heading in ("error / bound", "time", "vs eager"):
         table.add_column(heading, justify="right")
     table.add_column("why")
-    for trial in trials:
+    for trial in distinct(trials):
         measured = trial.measurement
         ratio = measured.speedup["eager"].median if measured is not None and "eager" in measured.speedup else None
         table.add_row(
