@@ -156,7 +156,7 @@ def _number(size: Size) -> float:
     """A size as a number to compare by; symbols count as large."""
     if isinstance(size, int):
         return size
-    return float(size.subs({s: 1021 for s in size.free_symbols}))
+    return float(size.subs(dict.fromkeys(size.free_symbols, 1021)))
 
 
 def _elements(tensor: Tensor) -> float:

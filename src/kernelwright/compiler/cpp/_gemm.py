@@ -98,7 +98,11 @@ def _types(plan: Plan) -> list[str]:
     half = n is None or 0 < n % (s.nv * plan.lanes) <= plan.lanes
     sizes = ", ".join(size_text(total(g)) for g in (plan.parts.batch, plan.parts.m, plan.parts.n, plan.parts.k))
     k = static(total(plan.parts.k))
-    kc = str(s.kc) if k is not None else f"kw::max<int64_t>(1, kw::min<int64_t>({s.kc}, {size_text(total(plan.parts.k))}))"
+    kc = (
+        str(s.kc)
+        if k is not None
+        else f"kw::max<int64_t>(1, kw::min<int64_t>({s.kc}, {size_text(total(plan.parts.k))}))"
+    )
     return [
         f"typedef kw::gemm::Tile<{plan.ctype}, {s.mr}, {s.nv}, {rest}, {str(half).lower()}> Tile;",
         f"const kw::gemm::Shape shape_{{{sizes}, {kc}, {s.nc}, {s.mc}}};",

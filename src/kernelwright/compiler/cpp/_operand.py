@@ -108,9 +108,7 @@ def _reach(tensor: Tensor) -> Size:
     return total
 
 
-def _padded(
-    tensor: Tensor, load: Load, sizes: dict[str, Size], dropped: frozenset[str]
-) -> tuple[Padding, Index]:
+def _padded(tensor: Tensor, load: Load, sizes: dict[str, Size], dropped: frozenset[str]) -> tuple[Padding, Index]:
     """Dimensions in memory order; a dimension that only moves with the batch is part of where the window starts."""
     unsafe = padded_dims(Program({load.tensor: tensor}, (), (), ()), load, sizes)
     order = sorted(range(len(tensor.shape)), key=lambda d: -_weight(tensor.strides[d]))

@@ -86,7 +86,14 @@ def window_schedules(found: Window, threads: int) -> list[GemmSchedule]:
     for nv in (1, 2, 3, 4, 6, 8):
         if nv > max(1, vectors):
             continue
-        mr = max(1, min(rows, 20 // nv * (1 + _paired(found)), 8 * (1 + _paired(found)) if found.strides[0] == 1 else 6 * (1 + _paired(found))))
+        mr = max(
+            1,
+            min(
+                rows,
+                20 // nv * (1 + _paired(found)),
+                8 * (1 + _paired(found)) if found.strides[0] == 1 else 6 * (1 + _paired(found)),
+            ),
+        )
         mr = -(-rows // -(-rows // mr))  # balanced blocks
         mr += mr % 2 if _paired(found) else 0
         waste = (-(-vectors // nv) * nv / vectors) * (-(-rows // mr) * mr / rows)

@@ -1,0 +1,187 @@
+"""Contractions of every layout, size and type equal float64 torch."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from kernelwright.compiler.cpp.contract import GemmSchedule, schedules
+from kernelwright.compiler.program import Acc, Axis, Const, Expr, Index, Load, Op
+
+from ..contraction_lab import Case, Lab, check, convolution, einsum, weight_gradient
+
+
+def _rand(*shape: int, dtype: str = "float32") -> torch.Tensor:
+    return torch.randn(*shape).to(getattr(torch, dtype))
+
+
+def _affine(acc: Acc, axes: dict[str, Axis]) -> Expr:
+    """relu(acc * scale[n] + shift[m]) + residual[m, n]"""
+    row, column = (Index.axis(axes[c].name) for c in "mn")
+    scaled = Op("mul", (acc, Load("scale", (column,), acc.dtype)), acc.dtype)
+    shifted = Op("add", (scaled, Load("shift", (row,), acc.dtype)), acc.dtype)
+    clipped = Op("maximum", (shifted, Const(0.0, acc.dtype)), acc.dtype)
+    return Op("add", (clipped, Load("residual", (row, column), acc.dtype)), acc.dtype)
+
+
+def _with_epilogue(m: int, n: int, k: int) -> Case:
+    extra = {"scale": _rand(n), "shift": _rand(m), "residual": _rand(m, n)}
+    return einsum(
+        "mk,kn->mn",
+        _rand(m, k),
+        _rand(k, n),
+        epilogue=_affine,
+        extra=extra,
+        expected=lambda t: (t["a"] @ t["b"] * t["scale"] + t["shift"][:, None]).relu() + t["residual"],
+        label=f"epilogue {m} {n} {k}",
+    )
+
+
+def _matmuls() -> Iterator[Case]:
+    for m, n, k in [(1, 7, 65), (7, 1, 17), (17, 65, 129), (65, 129, 17), (129, 17, 1), (65, 33, 900)]:
+        yield einsum("mk,kn->mn", _rand(m, k), _rand(k, n))
+        yield einsum("mk,nk->mn", _rand(m, k), _rand(n, k))
+        yield einsum("km,kn->nm", _rand(k, m), _rand(k, n))
+    wide = _rand(40, 200)
+    yield einsum("mk,kn->mn", wide[:, ::2], _rand(100, 33), label="strided rows")
+    yield einsum("mk,kn->mn", _rand(33, 100), _rand(100, 80)[:, ::2], label="strided columns")
+    yield einsum("bmk,bkn->bmn", _rand(3, 17, 33), _rand(3, 33, 40))
+    yield einsum("bmk,bkn->bmn", _rand(1, 17, 33).expand(4, 17, 33), _rand(4, 33, 40))
+    yield einsum("bmk,kn->bmn", _rand(3, 17, 33), _rand(33, 40))
+    yield einsum("bhmk,bhnk->bmhn", _rand(2, 3, 17, 8), _rand(2, 3, 20, 8))
+    yield einsum("bij,bkj->ikb", _rand(3, 17, 9), _rand(3, 20, 9))
+    yield einsum("ijk,jlk->il", _rand(9, 5, 7), _rand(5, 11, 7))
+    yield einsum("mk,k->m", _rand(65, 300), _rand(300))
+    yield einsum("km,k->m", _rand(300, 65), _rand(300))
+    yield einsum("bmk,bkn->bmn", _rand(5, 2, 65), _rand(5, 65, 33))
+    yield einsum("mk,kn->mn", _rand(300, 65), _rand(65, 3))
+    yield einsum("mk,kn->mn", _rand(20, 0), _rand(0, 30), label="empty sum")
+    yield einsum("mk,kn->mn", _rand(0, 20), _rand(20, 30), label="no rows")
+    yield _with_epilogue(45, 70, 33)
+    yield _with_epilogue(45, 70, 900)
+    yield _with_epilogue(3, 70, 33)
+
+
+def _dtypes() -> Iterator[Case]:
+    for dtype in ("bfloat16", "float16", "float64"):
+        yield einsum("mk,kn->mn", _rand(33, 70, dtype=dtype), _rand(70, 50, dtype=dtype), out=dtype, label=dtype)
+        yield einsum("mk,nk->mn", _rand(33, 70, dtype=dtype), _rand(50, 70, dtype=dtype), out=dtype, label=dtype)
+        yield einsum("mk,nk->mn", _rand(1, 70, dtype=dtype), _rand(50, 70, dtype=dtype), out=dtype, label=dtype)
+    yield einsum("mk,kn->mn", _rand(33, 70, dtype="bfloat16"), _rand(70, 50), label="mixed storage")
+    yield convolution(
+        _rand(2, 3, 8, 9, dtype="bfloat16"), _rand(6, 3, 3, 3, dtype="bfloat16"), padding=1, out="bfloat16"
+    )
+    yield convolution(_rand(2, 3, 8, 9, dtype="float64"), _rand(6, 3, 3, 3, dtype="float64"), padding=1, out="float64")
+
+
+def _symbolic() -> Iterator[Case]:
+    names = {"m": "s0", "n": "s1", "k": "s2"}
+    for m, n, k in [(5, 70, 33), (130, 40, 800)]:
+        yield einsum("mk,nk->mn", _rand(m, k), _rand(n, k), symbols=names, label=f"symbolic {m} {n} {k}")
+    yield einsum("bmk,bkn->bmn", _rand(3, 20, 8), _rand(3, 8, 30), symbols={"b": "s0"}, label="symbolic batch")
+    yield einsum("mk,nk->mn", _rand(1, 90), _rand(200, 90), symbols={"k": "s0"}, label="symbolic dot")
+
+
+def _convolutions() -> Iterator[Case]:
+    for stride, padding, dilation in [(1, 0, 1), (1, 1, 1), (2, 1, 1), (1, 2, 2), (2, 3, 2), (3, 0, 1)]:
+        options = {"stride": stride, "padding": padding, "dilation": dilation}
+        yield convolution(_rand(2, 4, 13, 11), _rand(6, 4, 3, 3), **options)
+        yield convolution(_rand(2, 4, 13, 11), _rand(6, 2, 3, 3), groups=2, **options)
+        yield convolution(_rand(2, 4, 13, 11), _rand(4, 1, 3, 3), groups=4, **options)
+    for taps in (1, 5, 7):
+        yield convolution(_rand(2, 3, 17, 20), _rand(3, 1, taps, taps), groups=3, padding=taps // 2)
+    yield convolution(_rand(1, 2, 33, 33), _rand(2, 1, 31, 31), groups=2, padding=15)
+    yield convolution(_rand(2, 8, 7, 7), _rand(8, 1, 7, 7), groups=8, padding=3)
+    yield convolution(_rand(2, 8, 14, 14), _rand(8, 1, 3, 3), groups=8, padding=1, stride=2)
+    yield convolution(_rand(2, 4, 50), _rand(6, 4, 5), padding=2)
+    yield convolution(_rand(2, 4, 50), _rand(4, 1, 4), padding=3, groups=4)
+    yield convolution(_rand(2, 3, 7, 8, 9), _rand(5, 3, 3, 3, 3), padding=1)
+    yield convolution(_rand(2, 3, 7, 8, 9), _rand(3, 1, 3, 3, 3), padding=1, groups=3)
+    yield convolution(_rand(2, 4, 9, 9), _rand(8, 1, 3, 3), padding=1, groups=4)
+    yield convolution(_rand(5, 6, 40, 36), _rand(20, 6, 3, 3), padding=1, bias=_rand(20), relu=True)
+    yield convolution(_rand(2, 8, 20, 20), _rand(16, 8, 1, 1), bias=_rand(16))
+    yield convolution(_rand(2, 8, 20, 20), _rand(16, 8, 1, 1), stride=2)
+    last = torch.channels_last
+    x, w = _rand(2, 8, 12, 10).to(memory_format=last), _rand(20, 8, 3, 3).to(memory_format=last)
+    yield convolution(x, w, padding=1, channels_last=True)
+    yield convolution(
+        _rand(2, 8, 12, 10).to(memory_format=last), _rand(8, 1, 3, 3), padding=1, groups=8, channels_last=True
+    )
+
+
+def _schedules() -> Iterator[Case]:
+    a, b = _rand(70, 1000), _rand(1000, 90)
+    yield einsum("mk,kn->mn", a, b, schedule=GemmSchedule("split-k", 12, 2, 0, 128, 96, 2), label="split-k")
+    yield einsum("mk,kn->mn", a, b, schedule=GemmSchedule("gemm", 6, 4, 12, 64, 64, 2), label="small blocks")
+    yield einsum("mk,kn->mn", a, b, schedule=GemmSchedule("gemm", 5, 1, 10, 300, 16, 1), label="one vector")
+    yield einsum("mk,kn->nm", a, b, schedule=GemmSchedule("gemm", 14, 2, 966, 384, 384, 2), label="wide tile")
+
+
+GROUPS = {
+    "matmuls": _matmuls, "dtypes": _dtypes, "symbolic": _symbolic, "convolutions": _convolutions, "schedules": _schedules
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_equals_float64_torch(group: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    lab = Lab(tmp_path)
+    for case in GROUPS[group]():
+        lab.add(case)
+    library: ctypes.CDLL = lab.build(["-O1"])
+    for number in range(len(lab.cases)):
+        check(lab, library, number)
+
+
+def test_weight_gradient(tmp_path: Path) -> None:
+    """dW[o,c,s,t] = sum over images and pixels of dY[n,o,p,q] * X[n,c,p+s-1,q+t-1]."""
+    torch.manual_seed(0)
+    lab = Lab(tmp_path)
+    for images, size in ((2, 9), (40, 24)):
+        lab.add(weight_gradient(_rand(images, 3, size, size), _rand(images, 5, size, size)))
+    library = lab.build(["-O1"])
+    for number in range(len(lab.cases)):
+        check(lab, library, number)
+
+
+def test_nothing_is_read_or_written_outside(tmp_path: Path) -> None:
+    """Operands end where readable memory ends: a read beyond them is a fault."""
+    torch.manual_seed(0)
+    lab = Lab(tmp_path)
+    lab.add(einsum("mk,kn->mn", _rand(17, 33), _rand(33, 41)))
+    lab.add(einsum("mk,nk->mn", _rand(17, 33), _rand(41, 33)))
+    lab.add(einsum("mk,nk->mn", _rand(1, 33), _rand(41, 33)))
+    lab.add(convolution(_rand(1, 3, 9, 11), _rand(5, 3, 3, 3)))
+    lab.add(convolution(_rand(1, 8, 9, 9), _rand(5, 8, 1, 1), stride=2))
+    lab.add(convolution(_rand(1, 3, 9, 11), _rand(3, 1, 3, 3), padding=1, groups=3))
+    library = lab.build(["-O1"])
+    for number in range(len(lab.cases)):
+        lab.guard(number)
+        check(lab, library, number)
+
+
+def test_schedules_begin_with_the_best_guess_and_fit_the_registers() -> None:
+    case = einsum("mk,kn->mn", _rand(512, 512), _rand(512, 512))
+    found = schedules(case.program, case.reduce)
+    assert 2 <= len(found) <= 6
+    assert len(set(found)) == len(found)
+    assert all(s.mr * s.nv + s.nv + 1 <= 32 for s in found)
+    assert found[0].strategy == "gemm"
+
+
+@pytest.mark.parametrize(
+    ("case", "strategy"),
+    [
+        (lambda: einsum("mk,k->m", _rand(512, 300), _rand(300)), "dot"),
+        (lambda: einsum("km,k->m", _rand(300, 512), _rand(300)), "axpy"),
+        (lambda: einsum("km,kn->mn", _rand(20000, 16), _rand(20000, 32)), "split-k"),
+        (lambda: convolution(_rand(1, 4, 9, 9), _rand(4, 1, 3, 3), groups=4), "window"),
+    ],
+)
+def test_strategy_follows_the_form(case: object, strategy: str) -> None:
+    made = case()  # type: ignore[operator]
+    assert schedules(made.program, made.reduce)[0].strategy == strategy
