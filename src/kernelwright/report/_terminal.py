@@ -32,11 +32,11 @@ def headline(outcome: Outcome) -> str:
 
 def _against(row: Record) -> str:
     """Faster than whom, slower than whom, and whom the timing cannot tell it apart from."""
-    groups: dict[str, list[str]] = {"faster than": [], "not told apart from": [], "slower than": []}
+    groups: dict[str, list[str]] = {"faster than": [], "within the noise of": [], "slower than": []}
     for rival, interval in row.interval.items():
         if interval is not None:
             lo, hi = interval
-            group = "faster than" if lo > 1 else "slower than" if hi < 1 else "not told apart from"
+            group = "faster than" if lo > 1 else "slower than" if hi < 1 else "within the noise of"
             groups[group].append(RIVAL_NAMES[rival])
     found = "; ".join(f"{group} {' and '.join(names)}" for group, names in groups.items() if names)
     return f"It is {found}." if found else ""
