@@ -19,7 +19,7 @@ from ..judge import Measurement, Ratio, Rejected, Session, Verdict
 from ..targets import Candidate, check_target
 from ..targets.cpu import build
 from ..task import Cost, Task, load
-from ._memory import recall, remember
+from ._memory import Memory
 from ._outcome import Event, Outcome, Trial
 from ._propose import COMPILE, COMPILE_AUTOTUNE, EAGER, CompilerProposer
 
@@ -56,14 +56,16 @@ def generate_task(
     """Find the fastest accepted candidate for a task within ``budget`` seconds.
 
     A winner that the archive already holds for this machine is returned at once; one from another machine or toolchain
-    is judged again first. ``lock`` pins the choice (``kernelwright.lock``). KeyboardInterrupt ends the search and
+    is judged again first. ``lock`` pins the choice (by default
+    ``kernelwright.lock`` in the working directory, if there is one). KeyboardInterrupt ends the search and
     returns the best so far. Raises ``TaskError`` when the reference cannot be used, ``TargetUnknown`` for a bad target.
     """
     check_target(target)
     if effort not in EFFORTS:
         raise KernelwrightError(f"Effort {effort!r} does not exist: choose one of {', '.join(EFFORTS)}.")
-    search = _Search(task, target, budget, EFFORTS[effort], archive, on_event or (lambda event: None))
-    known = recall(archive, task, target, lock) if archive is not None else None
+    memory = Memory(archive, task, target) if archive is not None else None
+    search = _Search(task, target, budget, EFFORTS[effort], memory, on_event or (lambda event: None))
+    known = memory.recall(lock) if memory is not None else None
     if known is not None and known.outcome is not None:
         return known.outcome
     if known is not None:
@@ -76,8 +78,8 @@ def generate_task(
     finally:
         search.close()
     outcome = search.outcome()
-    if archive is not None:
-        remember(archive, task, target, outcome)
+    if memory is not None:
+        memory.crown(outcome)
     return outcome
 
 
@@ -89,7 +91,7 @@ class _Search:
     target: str
     budget: float
     effort: Effort
-    archive: Archive | None
+    memory: Memory | None
     on_event: Listener
     start: float = field(default_factory=time.perf_counter)
     trials: list[Trial] = field(default_factory=list)
@@ -190,8 +192,7 @@ class _Search:
         if measurement is not None:
             speedup = {name: ratio.median for name, ratio in measurement.speedup.items()}
             self.tell("measured", candidate.label, **tag, seconds=measurement.seconds, speedup=speedup)
-        trial = Trial(candidate, verdict, measurement, self.elapsed)
-        self.trials.append(trial)
+        trial = self._end_trial(candidate, verdict, measurement)
         if measurement is None:
             return None
         ratio = _ratio(measurement, EAGER)
@@ -199,6 +200,13 @@ class _Search:
             self.best = trial
             self.tell("best", candidate.label, **tag, speedup={"eager": ratio})
         return measurement.seconds
+
+    def _end_trial(self, candidate: Candidate, verdict: Verdict, measurement: Measurement | None) -> Trial:
+        trial = Trial(candidate, verdict, measurement, self.elapsed)
+        self.trials.append(trial)
+        if self.memory is not None:
+            self.memory.record(trial)
+        return trial
 
     def _finish(self) -> None:
         """Measure the leader against every rival in one run, and let the fastest of all win."""
@@ -215,7 +223,7 @@ class _Search:
                 self.note(f"No time left to compare with {rival.label}.")
                 continue
             found = self.session.verify(rival)
-            self.trials.append(Trial(rival, found, None, self.elapsed))
+            self._end_trial(rival, found, None)
             if found.accepted:
                 rivals.append(rival)
             else:

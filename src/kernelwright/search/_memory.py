@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..archive import Archive, LockEntry, read_lock
-from ..errors import ArchiveError, LockMismatch
+from ..archive import Archive, WinnerRow, find_entry, pinned, read_lock
 from ..judge import Check, Measurement, Ratio, Verdict
 from ..machine import describe, find_compiler, fingerprint
 from ..targets import Candidate
 from ..task import Task
-from ._outcome import Outcome
+from ._outcome import Outcome, Trial
 
 
 @dataclass(frozen=True)
@@ -36,74 +35,76 @@ def toolchain() -> str:
     return compiler.identity if compiler else ""
 
 
-def recall(archive: Archive, task: Task, target: str, lock: Path | None = None) -> Recalled | None:
-    """The winner for this task on this machine; the lock file's pin goes before the archive's own choice."""
-    start = time.perf_counter()
-    machine = fingerprint(describe())
-    classes = shape_class(task)
-    winner = archive.winner(task.digest, classes, task.dtype, target, machine, toolchain=toolchain())
-    pin = _pin(task, target, lock)
-    digest = pin.candidate if pin else (winner.candidate if winner else None)
-    if digest is None:
-        return None
-    row = archive.candidate(digest)
-    if row is None:
-        raise LockMismatch(
-            f"{lock} pins candidate {digest[:12]} for {task.name}, which the archive {archive.path} does not hold: "
-            "import it, or generate again with --lock."
+LOCK_FILE = Path("kernelwright.lock")  # read from the working directory when nothing else is named
+
+
+class Memory:
+    """The archive as seen by the search of one task. Each trial is recorded as it is judged: a kill loses nothing."""
+
+    def __init__(self, archive: Archive, task: Task, target: str) -> None:
+        self._archive, self._task, self._target = archive, task, target
+        machine = describe()
+        self._machine = fingerprint(machine)
+        self._classes = shape_class(task)
+        self._toolchain = toolchain()
+        archive.record_task(task)
+        archive.record_machine(self._machine, asdict(machine))
+
+    def recall(self, lock: Path | None = None) -> Recalled | None:
+        """The winner for this task on this machine; the lock file's pin goes before the archive's own choice."""
+        start = time.perf_counter()
+        winner = self._winner(lock)
+        row = self._archive.candidate(winner.candidate) if winner else None
+        if winner is None or row is None:
+            return None
+        about = (self._task.digest, winner.candidate, self._machine, self._classes)
+        verdict, measurement = self._archive.verdict(*about), self._archive.measurement(*about)
+        if winner.needs_reverification or not verdict or not measurement:
+            return Recalled(row.candidate, None, winner.why or "it was not judged on this machine")
+        content = measurement.content
+        outcome = Outcome(
+            task=self._task,
+            status=content["status"],
+            winner=row.candidate,
+            verdict=_verdict(verdict.content),
+            measurement=_measurement(content),
+            candidates=(),
+            seconds=time.perf_counter() - start,
+            reason=content["reason"],
+            from_archive=True,
+            cost=None,
         )
-    verdict = archive.verdict(task.digest, digest, machine, classes)
-    measurement = archive.measurement(task.digest, digest, machine, classes)
-    if winner is None or winner.candidate != digest or winner.needs_reverification or not verdict or not measurement:
-        return Recalled(row.candidate, None, winner.why if winner else "it was not judged on this machine")
-    content = dict(measurement.content)
-    outcome = Outcome(
-        task=task,
-        status=content.pop("status"),
-        winner=row.candidate,
-        verdict=_verdict(verdict.content),
-        measurement=_measurement(content),
-        candidates=(),
-        seconds=time.perf_counter() - start,
-        reason=content.pop("reason", ""),
-        from_archive=True,
-        cost=None,
-    )
-    return Recalled(row.candidate, outcome)
+        return Recalled(row.candidate, outcome)
 
-
-def remember(archive: Archive, task: Task, target: str, outcome: Outcome) -> None:
-    """Record everything a search found. What cannot be written is the archive's to say, never a lost result."""
-    machine = describe()
-    key = fingerprint(machine)
-    about = {"shape_class": shape_class(task), "toolchain": toolchain()}
-    archive.record_task(task)
-    archive.record_machine(key, asdict(machine))
-    for trial in outcome.candidates:
-        digest = archive.record_candidate(task.digest, trial.candidate)
-        archive.record_verdict(task.digest, digest, key, asdict(trial.verdict), **about)
+    def record(self, trial: Trial) -> None:
+        """One candidate and what the judge said of it."""
+        digest = self._archive.record_candidate(self._task.digest, trial.candidate)
+        about = {"shape_class": self._classes, "toolchain": self._toolchain}
+        self._archive.record_verdict(self._task.digest, digest, self._machine, asdict(trial.verdict), **about)
         if trial.measurement is not None:
-            archive.record_measurement(task.digest, digest, key, _content(trial.measurement, outcome), **about)
-    if outcome.winner is not None and outcome.verdict is not None and outcome.measurement is not None:
-        digest = outcome.winner.digest
-        archive.record_measurement(task.digest, digest, key, _content(outcome.measurement, outcome), **about)
-        try:
-            archive.set_winner(
-                task.digest, about["shape_class"], task.dtype, target, key, digest, toolchain=about["toolchain"]
-            )
-        except ArchiveError:  # a later verdict on the same candidate, by another process, took the title away
+            content = {**asdict(trial.measurement), "status": "", "reason": ""}
+            self._archive.record_measurement(self._task.digest, digest, self._machine, content, **about)
+
+    def crown(self, outcome: Outcome) -> None:
+        """Remember the winner of a finished search, with its measurement against every rival."""
+        if outcome.winner is None or outcome.verdict is None or outcome.measurement is None:
             return
+        self.record(Trial(outcome.winner, outcome.verdict, outcome.measurement, outcome.seconds))
+        task, digest = self._task, outcome.winner.digest
+        content = {**asdict(outcome.measurement), "status": outcome.status, "reason": outcome.reason}
+        about = {"shape_class": self._classes, "toolchain": self._toolchain}
+        self._archive.record_measurement(task.digest, digest, self._machine, content, **about)
+        key = (task.digest, self._classes, task.dtype, self._target, self._machine)
+        self._archive.set_winner(*key, digest, toolchain=self._toolchain)
 
-
-def _pin(task: Task, target: str, lock: Path | None) -> LockEntry | None:
-    if lock is None or not lock.exists():
-        return None
-    key = (task.digest, shape_class(task), task.dtype, target)
-    return next((pin for pin in read_lock(lock) if pin.key == key), None)
-
-
-def _content(measurement: Measurement, outcome: Outcome) -> dict[str, Any]:
-    return {**asdict(measurement), "status": outcome.status, "reason": outcome.reason}
+    def _winner(self, lock: Path | None) -> WinnerRow | None:
+        path = lock or LOCK_FILE
+        key = (self._task.digest, self._classes, self._task.dtype, self._target)
+        if path.exists():
+            pin = find_entry(read_lock(path), *key)
+            if pin is not None:
+                return pinned(self._archive, pin, machine=self._machine, toolchain=self._toolchain)
+        return self._archive.winner(*key, self._machine, toolchain=self._toolchain)
 
 
 def _verdict(content: dict[str, Any]) -> Verdict:
