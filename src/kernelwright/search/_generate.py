@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..archive import Archive
 from ..errors import BuildFailed, KernelwrightError, ReferenceFailed, TaskError, Unsupported
@@ -19,9 +19,12 @@ from ..judge import Measurement, Ratio, Rejected, Session, Verdict
 from ..targets import Candidate, check_target
 from ..targets.cpu import build
 from ..task import Cost, Task, load
+from ._baselines import COMPILE, COMPILE_AUTOTUNE, EAGER
 from ._memory import Memory
 from ._outcome import Event, Outcome, Trial
-from ._propose import COMPILE, COMPILE_AUTOTUNE, EAGER, CompilerProposer
+
+if TYPE_CHECKING:
+    from ._compiler import CompilerProposer
 
 Listener = Callable[[Event], None]
 
@@ -126,9 +129,11 @@ class _Search:
                 first = proposer.propose(1) if proposer else []
                 if self.seed is not None and self.seed.source and self.seed.digest not in {c.digest for c in first}:
                     first.insert(0, self.seed)
+                self.tell("stage", "compile")
                 built = pool.submit(_build_all, first)
                 warm.result()
                 self.cost = self.session.cost
+                self.tell("stage", "judge")
                 self._try_all(proposer, first, built.result())
                 while proposer and self._wants_more():
                     batch = proposer.propose(2)
@@ -144,6 +149,8 @@ class _Search:
             self.session.close()
 
     def _proposer(self) -> CompilerProposer | None:
+        from ._compiler import CompilerProposer  # slow to import; an archived winner does not need it
+
         reference = load(self.task)
         try:
             proposer = CompilerProposer(
@@ -219,7 +226,7 @@ class _Search:
             leader, verdict = self.best.candidate, self.best.verdict
         self.tell("stage", "measure")
         for rival in self.effort.rivals:
-            if self.elapsed > self.budget and self.best is not None and len(rivals) > 1:
+            if self.elapsed > self.budget * (2.0 if len(rivals) == 1 else 1.0):
                 self.note(f"No time left to compare with {rival.label}.")
                 continue
             found = self.session.verify(rival)
@@ -294,15 +301,11 @@ def _ratio(measurement: Measurement, rival: Candidate) -> float:
 def _settle(measurement: Measurement, leader: Candidate, rivals: Sequence[Candidate]) -> tuple[Measurement, Candidate]:
     """The champion of a final run, and its measurement under the names "eager" and "compile" (the better of its modes).
 
-    A generated leader must not lose to a baseline by more than the noise; the baseline's figures are then derived
-    from the same run (ratios of ratios of one interleaved run).
+    A rival that is ahead by the median takes the title, noise or not: what the user had is the safer choice. Its
+    figures are derived from the same run (ratios of ratios of one interleaved run).
     """
-    champion = leader
-    fastest = 1.0
-    for rival in rivals:
-        ratio = measurement.speedup.get(rival.label)
-        if ratio and ratio.median < fastest and ratio.hi < 1.0:
-            champion, fastest = rival, ratio.median
+    ahead = {r.label: r for r in rivals if r.label in measurement.speedup and measurement.speedup[r.label].median < 1.0}
+    champion = min(ahead.values(), key=lambda r: measurement.speedup[r.label].median, default=leader)
     times = {leader.label: measurement.seconds, **measurement.rivals}
     scale = {leader.label: Ratio(1.0, 1.0, 1.0), **measurement.speedup}
     unit = scale[champion.label].median

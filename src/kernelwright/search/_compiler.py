@@ -1,26 +1,22 @@
-"""Proposers: whatever makes candidates. Each gets every result back and keeps no files of its own."""
+"""Our compiler as a proposer: it makes candidates, gets every result back and keeps no files of its own."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from ..compiler._pipeline import Kernel, Prepared, emit, prepare
+from ..compiler.program import Scan
 from ..targets import Candidate
 from ..task import DynamicSize
-
-EAGER = Candidate("eager", "baseline", "", None, label="eager")
-COMPILE = Candidate("compile", "baseline", "", None, label="torch.compile", schedule="default")
-COMPILE_AUTOTUNE = Candidate(
-    "compile", "baseline", "", None, label="torch.compile(max-autotune)", schedule="max-autotune"
-)
 
 
 class CompilerProposer:
     """Our compiler as a proposer: first its best guess, then coordinate descent over the kernels' schedules.
 
-    One kernel's schedule changes at a time; the best choice so far is the centre. The order of kernels is the order of
-    the estimated work, so that a small budget goes to what takes the time.
+    One kernel's schedule changes at a time; the best choice so far is the centre. Kernels that do most of the work come
+    first and those that do next to none are left alone, so that a small budget goes to what takes the time.
     """
 
     def __init__(
@@ -31,12 +27,7 @@ class CompilerProposer:
         self._best: dict[int, int] = {}
         self._best_seconds = float("inf")
         self._choices: dict[str, dict[int, int]] = {}
-        self._queue = [
-            (number, position)
-            for number, kernel in enumerate(self.prepared.kernels)
-            if isinstance(kernel, Kernel)
-            for position in range(1, len(kernel.schedules))
-        ]
+        self._queue = _by_work(self.prepared)
         self._started = False
 
     def propose(self, count: int) -> list[Candidate]:
@@ -62,3 +53,30 @@ class CompilerProposer:
         candidate = emit(self.prepared, choice, title=self._title)
         self._choices[candidate.digest] = choice
         return candidate
+
+
+_NEGLIGIBLE = 0.05  # of the work of all kernels together
+
+
+def _by_work(prepared: Prepared) -> list[tuple[int, int]]:
+    """(kernel, schedule) pairs to try: every kernel's second choice before any kernel's third, the heaviest first."""
+    work = {n: _work(k) for n, k in enumerate(prepared.kernels) if isinstance(k, Kernel)}
+    heavy = {n: w for n, w in work.items() if w >= _NEGLIGIBLE * sum(work.values())}
+    pairs = [
+        (number, position)
+        for number, kernel in enumerate(prepared.kernels)
+        if isinstance(kernel, Kernel) and number in heavy
+        for position in range(1, len(kernel.schedules))
+    ]
+    return sorted(pairs, key=lambda pair: (pair[1], -heavy[pair[0]]))
+
+
+def _work(kernel: Kernel) -> float:
+    """Points of the iteration spaces of a kernel's statements; sizes that vary count as one."""
+    total = 0.0
+    for statement in kernel.group.statements:
+        axes = [*getattr(statement, "axes", ()), *getattr(statement, "raxes", ())]
+        if isinstance(statement, Scan):
+            axes.append(statement.scan)
+        total += math.prod(axis.size for axis in axes if isinstance(axis.size, int))
+    return total
