@@ -95,7 +95,7 @@ def test_how_many_sets_make_the_caches_cold() -> None:
     cache, room = 32 << 20, 8 << 30
     assert count_sets(1 << 10, 0, cache, room) == (4, False)
     assert count_sets(8 << 20, 0, cache, room) == (12, True)
-    assert count_sets(1 << 30, 0, cache, room) == (4, True)
+    assert count_sets(1 << 30, 0, cache, room) == (2, True)
     assert count_sets(3 << 30, 0, cache, room) == (2, True)
     assert count_sets(3 << 30, 0, 64 << 30, room) == (2, False)
     assert count_sets(1 << 10, 200 << 20, cache, room) == (4, True)

@@ -37,13 +37,15 @@ class Expected:
     """The truth about one output tensor: ``value`` exact (float64, or integers), ``bound`` per element (None: exact).
 
     ``free`` marks elements about which the reference contradicts itself (float64 against its own precision, or a tie
-    that noise of one rounding decides): there any of its own answers will do.
+    that noise of one rounding decides): there any of its own answers will do. ``finite``: nothing in any of the
+    reference's answers is NaN or infinite, so that nothing is free.
     """
 
     value: torch.Tensor
     eager: torch.Tensor
     bound: torch.Tensor | None
     free: torch.Tensor | None
+    finite: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,25 +80,30 @@ def expect(value: torch.Tensor, eager: torch.Tensor, perturbed: Sequence[torch.T
         value, eager = torch.view_as_real(value.resolve_conj()), torch.view_as_real(eager.resolve_conj())
         perturbed = [torch.view_as_real(p.resolve_conj()) for p in perturbed]
     if not eager.is_floating_point():
-        free = value != eager
+        ties = value != eager
         for other in perturbed:
-            free |= value != other
-        return Expected(value, eager, None, free)
+            ties |= value != other
+        return Expected(value, eager, None, ties)
     value = value.double()
     stored = value.to(eager.dtype)
-    free = _kind(stored) != _kind(eager)
+    finite = all(bool(torch.isfinite(t).all()) for t in (stored, eager, *perturbed))
+    free = None if finite else _kind(stored) != _kind(eager)
     noise = _difference(eager, value) * _EAGER_FACTOR.get(eager.dtype, _EAGER_FACTOR_DEFAULT)
     noise = _block_max(noise)
-    spread = torch.zeros_like(noise)
-    for other in perturbed:
-        free |= _kind(other.to(eager.dtype)) != _kind(stored)
-        spread = torch.maximum(spread, _difference(other, value))
-    bound = noise.add_(_block_max(spread), alpha=2.0)
+    bound = noise
+    if perturbed:
+        spread = _difference(perturbed[0], value)
+        for other in perturbed[1:]:
+            torch.maximum(spread, _difference(other, value), out=spread)
+        bound.add_(_block_max(spread), alpha=2.0)
+    if free is not None:
+        for other in perturbed:
+            free |= _kind(other.to(eager.dtype)) != _kind(stored)
     eps, info = work_eps(eager.dtype), torch.finfo(eager.dtype)
     relative = eps * (4.0 + 0.06 * math.sqrt(length)) + (info.eps if info.bits < 32 else 0.0)
-    size = torch.where(torch.isfinite(stored), value.abs(), 0.0)
+    size = value.abs() if finite else torch.where(torch.isfinite(stored), value.abs(), 0.0)
     bound.add_(size, alpha=relative).add_(_row_rms(size), alpha=2.0 * eps).add_(info.tiny)
-    return Expected(value, eager, bound, free)
+    return Expected(value, eager, bound, free, finite)
 
 
 def compare(expected: Expected, got: torch.Tensor) -> Comparison:
@@ -107,6 +114,13 @@ def compare(expected: Expected, got: torch.Tensor) -> Comparison:
         return Comparison(0.0, 0)
     if expected.bound is None:
         return _compare_exact(expected, got)
+    if expected.finite:
+        error = _absolute(got, expected.value).div_(expected.bound)
+        worst = float(error.max())
+        if worst <= 1.0:
+            return Comparison(worst, got.numel())
+        category = "value" if bool(torch.isfinite(got).all()) else "nan"
+        return Comparison(worst, got.numel(), category, _describe(~(error <= 1.0), expected, got))
     value, stored = expected.value, expected.value.to(expected.eager.dtype)
     kind, want = _kind(got), _kind(stored)
     free = expected.free if expected.free is not None else torch.zeros_like(want, dtype=torch.bool)
@@ -151,8 +165,12 @@ def _kind(x: torch.Tensor) -> torch.Tensor:
 
 def _difference(x: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """|x - value| in float64, 0 where either is not a number."""
-    difference = x.double().sub(value).abs_()
-    return difference.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+    return _absolute(x, value).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _absolute(x: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """|x - value| in float64, in few passes: it is memory that this costs."""
+    return torch.sub(x.double(), value).abs_() if x.dtype == torch.float64 else x.double().sub_(value).abs_()
 
 
 def _block_max(x: torch.Tensor) -> torch.Tensor:

@@ -60,6 +60,7 @@ class _Contest:
         )
         message: Message = {"op": "measure", "names": [mine, *(name for name, _ in warm.values())]}
         message |= {"seconds": seconds, "seed": self.session.new_seed(), "call_seconds": eager}
+        message["consumes"] = bool(self.session.facts["changed_args"])
         try:
             limit = seconds + self.session.time_limit
             reply, descriptors = self.session.ask_candidate(message, seconds=limit)
@@ -139,7 +140,7 @@ def count_sets(input_bytes: int, state_bytes: int, cache: int, room: int) -> tup
         return _WARM_SETS, True
     sets = -(-need // max(input_bytes, 1))
     if sets <= _MOST_SETS and 2 * sets * input_bytes <= room:
-        return max(sets, _WARM_SETS if 2 * _WARM_SETS * input_bytes <= room else 2), True
+        return max(sets, 2), True
     return (_WARM_SETS if 2 * _WARM_SETS * input_bytes <= room else 2), False
 
 

@@ -31,6 +31,7 @@ from ._reference import Answer, ReductionLength, Runner, same_bits, tensor_leave
 
 _RUN_SEED = 7  # the random stream of every run of the reference; a deterministic one does not look at it
 _REORDERED = 64.0  # rounding bounds by which two runs of a deterministic reference may differ (atomics, threads)
+_TIMED_SECONDS = 1.0  # verification of further timed calls does not begin after this
 _HEAVY_SECONDS = 3.0  # a float64 run that takes longer is not repeated on perturbed values
 
 
@@ -61,6 +62,7 @@ class Oracle:
         self.case: _Case | None = None
         self.inputs: Arena | None = None
         self.outputs: Arena | None = None
+        self.known: dict[tuple[int, str, tuple[tuple[int, int], ...]], tuple[tuple[Any, ...], Truth]] = {}
         self.timed: dict[int, tuple[Any, ...]] = {}
         self.timed_truths: dict[int, Truth] = {}
 
@@ -90,6 +92,7 @@ class Oracle:
         return {
             "state": {name: slot.to_json() for name, slot in slots.items()},
             "changed": list(self.runner.pristine),
+            "changed_args": self.runner.changed_args,
             "input_bytes": inputs,
             "output_bytes": outputs,
             "state_bytes": _bytes(list(reference.state.values())),
@@ -194,8 +197,18 @@ class Oracle:
     ) -> tuple[Message, list[int]]:
         """Draw sets given by (seed, structure), find their truths, and lay them out for the candidate."""
         wanted = {int(k): v for k, v in sizes.items()}
-        args = [self._draw(seed, structure, wanted) for seed, structure in sets]
-        truths = [self._truth(a) for a in args]
+        known = self.known
+        self.known = {}
+        for seed, structure in sets:
+            key = (seed, structure, tuple(wanted.items()))
+            if key in known:  # drawn for the case before
+                self.known[key] = known[key]
+            else:
+                drawn = self._draw(seed, structure, wanted)
+                self.known[key] = (drawn, self._truth(drawn))
+        del known
+        pairs = [self.known[seed, structure, tuple(wanted.items())] for seed, structure in sets]
+        args, truths = [a for a, _ in pairs], [t for _, t in pairs]
         leaves = [t for a in args for t in tensor_leaves(a)]
         shift = 1 if layout == "shifted" else 0
         flat = lay_out([(t.shape, _strides(t, layout), t.dtype) for t in leaves], shift=shift)
@@ -317,8 +330,10 @@ class Oracle:
         """Compare outputs of timed calls, each with the set it was computed from."""
         self.outputs, kept = arena, self.outputs
         try:
-            worst = 0.0
-            for run in runs:
+            worst, start = 0.0, time.perf_counter()
+            for number, run in enumerate(runs):
+                if number and time.perf_counter() - start > _TIMED_SECONDS:
+                    break  # which calls were kept is random, so the rest may go
                 index = int(run["set"])
                 if index not in self.timed_truths:
                     self.timed_truths[index] = self._truth(self.timed[index])

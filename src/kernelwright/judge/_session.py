@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ class Session:
         self._oracle = Worker("oracle", self.memory_limit)
         self._candidate = Worker("candidate", self.memory_limit)
         self._opened = {"oracle": 0, "candidate": 0}
-        self._state_descriptor = -1
+        self._state_descriptor = self._payload_descriptor = -1
         self._cost: Cost | None = None
         self._lock = threading.RLock()
 
@@ -93,10 +94,10 @@ class Session:
         """End the workers. The session can be used again; it starts new ones."""
         self._oracle.kill()
         self._candidate.kill()
-        for descriptor in (self._state_descriptor, self.timing_descriptor):
+        for descriptor in (self._state_descriptor, self.timing_descriptor, self._payload_descriptor):
             if descriptor >= 0:
                 os.close(descriptor)
-        self._state_descriptor = self.timing_descriptor = -1
+        self._state_descriptor = self.timing_descriptor = self._payload_descriptor = -1
         self.timing = {}
 
     # ── for the parts of the judge ──
@@ -128,12 +129,21 @@ class Session:
     def now(self) -> float:
         return time.perf_counter()
 
+    def _payload(self) -> int:
+        """The task's pickled part as a file without a name."""
+        if self._payload_descriptor < 0:
+            with tempfile.TemporaryFile() as file:
+                file.write(self.task.payload)
+                file.flush()
+                self._payload_descriptor = os.dup(file.fileno())
+        return self._payload_descriptor
+
     def _open_oracle(self) -> None:
         self._oracle.spawn()
         if self._opened["oracle"] == self._oracle.starts:
             return
         message = {"op": "open", "task": task_to_json(self.task), "seed": self.new_seed()}
-        self.facts, descriptors = self._ask_oracle(message, (), self.time_limit)
+        self.facts, descriptors = self._ask_oracle(message, [self._payload()], self.time_limit)
         if self._state_descriptor >= 0:
             os.close(self._state_descriptor)
         self._state_descriptor = descriptors[0]
@@ -149,7 +159,7 @@ class Session:
         message = {"op": "open", "task": task_to_json(self.task)}
         message |= {"state": self.facts["state"], "changed": self.facts["changed"]}
         try:
-            self._candidate.request(message, [self._state_descriptor], seconds=self.time_limit)
+            self._candidate.request(message, [self._state_descriptor, self._payload()], seconds=self.time_limit)
         except (WorkerFault, WorkerLost) as error:
             raise ReferenceFailed(f"The task {self.task.name} could not be loaded a second time: {error}") from error
         self._opened["candidate"] = self._candidate.starts

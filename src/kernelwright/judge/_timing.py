@@ -35,6 +35,7 @@ class Stopwatch:
         self.masters: list[tuple[Any, ...]] = []
         self.work: list[tuple[Any, ...]] = []
         self.next = 0
+        self.consumes = False  # the reference changes its arguments: they are written anew before each call
 
     def take_sets(self, sets: Sequence[Message], descriptor: int) -> Message:
         slots = [[Slot.from_json(s) for s in one["slots"]] for one in sets]
@@ -74,8 +75,9 @@ class Stopwatch:
         calls = {name: self.contenders[name] for name in names}
         # From the baseline's time, never the candidate's: a candidate must not choose how it is timed.
         repeats = max(1, min(1000, int(_SAMPLE_SECONDS / max(request["call_seconds"], 1e-9))))
-        if self.host.pristine:
-            repeats = 1  # a second call would see the state that the first one changed
+        self.consumes = bool(request["consumes"])
+        if self.host.pristine or self.consumes:
+            repeats = 1  # a second call would see what the first one changed
         times: dict[str, list[float]] = {name: [] for name in names}
         kept: list[tuple[int, Any]] = []
         deadline = time.perf_counter() + request["seconds"]
@@ -105,6 +107,8 @@ class Stopwatch:
         rng.shuffle(order)
         for name in order:
             self.host.restore_state()
+            if self.consumes:
+                self._write(self.next % len(self.work), places[self.next % len(self.work)])
             seconds, last, result = self._sample(calls[name], repeats)
             times[name].append(seconds)
             if name == next(iter(calls)):
@@ -133,12 +137,14 @@ class Stopwatch:
         places = list(range(len(self.work)))
         rng.shuffle(places)
         for k, source in enumerate(places):
-            for to, value in zip(
-                pytree.tree_leaves(self.work[k]), pytree.tree_leaves(self.masters[source]), strict=True
-            ):
-                if isinstance(to, torch.Tensor):
-                    uniquely(to).copy_(uniquely(value))
+            self._write(k, source)
         return places
+
+    def _write(self, k: int, source: int) -> None:
+        old, new = pytree.tree_leaves(self.work[k]), pytree.tree_leaves(self.masters[source])
+        for to, value in zip(old, new, strict=True):
+            if isinstance(to, torch.Tensor):
+                uniquely(to).copy_(uniquely(value))
 
     def _hand_over(self, kept: Sequence[tuple[int, Any]]) -> tuple[Message, list[int]]:
         outputs = [[t for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor)] for _, result in kept]

@@ -89,7 +89,8 @@ class _Trial:
         """The task's own inputs; repeated calls; other sizes; laws of values and layouts in random order."""
         yield Case(("given",), needed=True)
         # The same arguments before and after others: a result that was remembered, or overwritten later, is wrong.
-        yield Case(("given", "normal"), (0, 1, 0), needed=True)
+        again = (0, 1) if self.session.facts["changed_args"] else (0, 1, 0)  # arguments changed in place are used up
+        yield Case(("given", "normal"), again, needed=True)
         baseline = self.candidate.target in _BASELINES
         if not baseline:
             for sizes in choose_sizes(self.session.task.dynamic, self.session.facts["dynamic_sizes"], self.rng):
@@ -104,6 +105,8 @@ class _Trial:
     def _try(self, case: Case) -> Verdict | None:
         """None when the case passes or says nothing; a rejection otherwise."""
         seeds = [self.session.new_seed() for _ in case.structures]  # drawn now: the candidate is built and loaded
+        if len(seeds) > 1 and self.checks and case.structures[0] == "given":
+            seeds[0] = self.checks[0].seed  # the first case's values once more, which also saves their truth
         self.sizes_tried += bool(case.sizes)
         prepared = self._prepare(case, seeds)
         if prepared is None:

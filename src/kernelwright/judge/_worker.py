@@ -6,7 +6,6 @@ kernel then sends SIGIO, whose default action ends the process even while a cand
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import ctypes
 import fcntl
@@ -70,7 +69,7 @@ def _oracle(memory: int) -> Serve:
 
         op = message["op"]
         if op == "open":
-            return oracle.open(_task(message["task"]), message["seed"])
+            return oracle.open(_task(message["task"], descriptors[0]), message["seed"])
         if op == "prepare":
             sets = [(int(seed), str(structure)) for seed, structure in message["sets"]]
             return oracle.prepare(sets, message["sequence"], message["sizes"], message["layout"], message["fresh"])
@@ -104,7 +103,7 @@ def _candidate() -> Serve:
     def serve(message: Message, descriptors: Sequence[int]) -> tuple[Message, list[int]]:
         op = message["op"]
         if op == "open":
-            task = _task(message["task"])
+            task = _task(message["task"], descriptors[1])
             return host.open(task, message["state"], message["changed"], os.dup(descriptors[0])), []
         if op == "load":
             return host.load(message["candidate"]), []
@@ -122,16 +121,18 @@ def _candidate() -> Serve:
 
 
 def task_to_json(task: Any) -> Message:
-    """A task as JSON; :func:`_task` is the inverse."""
+    """A task as JSON without its payload, which may be large and goes as a descriptor; :func:`_task` is the inverse."""
     from dataclasses import asdict
 
-    return {**asdict(task), "payload": base64.b64encode(task.payload).decode()}
+    return {**asdict(task), "payload": len(task.payload)}
 
 
-def _task(data: Message) -> Any:
+def _task(data: Message, payload: int) -> Any:
     from ..task import DynamicSize, Task
 
-    fields = {**data, "payload": base64.b64decode(data["payload"])}
+    with open(os.dup(payload), "rb") as file:
+        file.seek(0)
+        fields = {**data, "payload": file.read(int(data["payload"]))}
     fields["dynamic"] = tuple(DynamicSize(**d) for d in data["dynamic"])
     for name in ("shrunk", "patches"):
         fields[name] = tuple(tuple(entry) for entry in data[name])
