@@ -21,6 +21,7 @@ class Context:
     stream: frozenset[str]
     kept: frozenset[str]  # tensors that really are written (others only pass values on)
     vectors: int  # accumulators in flight
+    tile_size: int = 1
     split: str | None = None  # a reduced axis whose range is the thread's own
 
 

@@ -27,7 +27,7 @@ from ._stages import Stage, W, extent, points
 from .printer import Printer, Temp
 
 ROW_BLOCK = 1 << 14  # values that a float32 sum adds up in float32 when lanes share a result
-COLUMN_BLOCK = 1 << 10  # the same when every lane is a result
+COLUMN_BLOCK = 1 << 7  # the same when every lane is a result
 UNROLLED = 128  # points of a window that is unrolled completely
 
 _STRUCTS = {
@@ -179,22 +179,63 @@ def _emit_placed(context: Context, stage: Stage, lane: str | None, text: Text) -
         _emit_point(context, stage, None, "point", context.ranges, text)
         _emit_results(context, stage, None, [("0", "1")], "point", context.ranges, text)
         return
-    interior = interior_of(context, stage)
     axis = next(a for a in stage.axes if a.name == lane)
+    interior = interior_of(context, stage)
+    size = static(axis.size)
+    if size is not None and not interior:
+        _emit_static_lanes(context, stage, axis, size, text)
+        return
     for name, ranges in variants(context, interior):
         _emit_point(context, stage, lane, f"add_{name}", ranges, text)
         inline = "" if name == "edge" else f" {INLINE}"
         text.open(f"const auto {name} = [&](const int64_t {lane}_0, const int lanes){inline}")
         _emit_results(context, stage, lane, [(f"{lane}_0", "lanes")], f"add_{name}", ranges, text)
         text.close("};")
-    size = static(axis.size)
     wide = context.vectors if size is None or size >= context.vectors * W else 0
     if wide > 1:
-        text.open(f"const auto points = [&](const int64_t {lane}_0)")
-        calls = [(f"{lane}_0 + {copy * W}" if copy else f"{lane}_0", "kw::W") for copy in range(wide)]
-        _emit_results(context, stage, lane, calls, "add_point", {**context.ranges, **interior}, text)
-        text.close("};")
+        _emit_vectors(context, stage, lane, "points", [W] * wide, {**context.ranges, **interior}, text)
     lane_loop(context, axis, interior, text, wide)
+
+
+def _emit_static_lanes(context: Context, stage: Stage, axis: Axis, size: int, text: Text) -> None:
+    """Whole groups of vectors and one ragged group, so that the reduced axes are walked once for all of it."""
+    begin, end = bounds_of(context, axis)
+    _emit_point(context, stage, axis.name, "add_point", context.ranges, text)
+    vectors = _fitting(context, axis, size)
+    group = vectors * W
+    rest = size % group
+    if size >= group:
+        _emit_vectors(context, stage, axis.name, "points", [W] * vectors, context.ranges, text)
+    if rest:
+        lanes = [min(W, rest - start) for start in range(0, rest, W)]
+        _emit_vectors(context, stage, axis.name, "rest", lanes, context.ranges, text)
+    text(f"int64_t at = {begin};")
+    if size >= group:
+        text(f"for (; at + {group} <= {end}; at += {group}) points(at);")
+    if rest:
+        text(f"if (at < {end}) rest(at);")
+
+
+def _fitting(context: Context, axis: Axis, size: int) -> int:
+    """The most vectors at a time of which a tile holds a whole number."""
+    vectors = context.vectors
+    if context.tile and context.tile.name == axis.name and size > context.tile_size:
+        while context.tile_size % (vectors * W):
+            vectors -= 1
+    return vectors
+
+
+def _emit_vectors(
+    context: Context, stage: Stage, lane: str, name: str, lanes: Sequence[int], ranges: Ranges, text: Text
+) -> None:
+    """A lambda for some vectors of results side by side."""
+    text.open(f"const auto {name} = [&](const int64_t {lane}_0)")
+    calls = [
+        (f"{lane}_0 + {copy * W}" if copy else f"{lane}_0", "kw::W" if count == W else str(count))
+        for copy, count in enumerate(lanes)
+    ]
+    _emit_results(context, stage, lane, calls, "add_point", ranges, text)
+    text.close("};")
 
 
 def _emit_results(

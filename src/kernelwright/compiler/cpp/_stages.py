@@ -16,9 +16,12 @@ SYMBOLIC = 1024  # a guess at a size that is only known at call time
 # Costs in units of one contiguous vector load.
 BROADCAST, GATHER, BY_LANE, FOLD = 0.4, 14.0, 30.0, 12.0
 SLOW_OPS = frozenset(
-    "pow exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh "
-    "erf erfc lgamma sigmoid fmod mod floordiv".split()
-)
+    {
+        "pow", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan",
+        "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "lgamma", "sigmoid", "fmod", "mod",
+        "floordiv",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

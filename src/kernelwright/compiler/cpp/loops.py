@@ -17,7 +17,7 @@ from ._nest import Context, Text, emit_maps
 from ._normal import Normal, normalise, ranges_of
 from ._reduce import emit_reductions
 from ._scan import emit_scan
-from ._split import emit_split, splittable
+from ._split import Split, padded_bytes, split
 from ._stages import (
     Stage,
     W,
@@ -34,6 +34,7 @@ from .printer import store_type
 
 LAST_CACHE = 32 << 20  # results larger than this are better written around the caches
 LEAST_UNITS = 60_000.0  # work in vector loads below which waking another thread costs more than it gives
+FEW_ITEMS = 8  # fewer items than this leave threads idle: a long reduction is shared out instead
 CHUNK = 8192  # elements of a long axis that one item takes
 
 
@@ -76,18 +77,42 @@ def emit_loops(program: Program, group: Group, name: str, schedule: LoopSchedule
     """Print one kernel."""
     normal = normalise(program, group)
     schedule = schedule or _guess(normal, LAST_CACHE)
-    if schedule.split and splittable(normal):
-        return emit_split(normal, name, schedule.vectors)
+    parted = split(normal) if schedule.split else None
+    text = Text()
+    if parted is None:
+        body = Text(depth=1)
+        normal = _emit_group(normal, schedule, body)
+        text.open(_signature(normal, name))
+        text.lines += body.lines
+        text.close()
+        return KernelCode(name, "\n".join(text.lines), normal.memory, _symbols(normal))
+    text.open(_signature(normal, name).removesuffix(")") + (", " if normal.memory else "") + "char* scratch)")
+    _emit_split(parted, schedule, text)
+    text.close()
+    return KernelCode(name, "\n".join(text.lines), normal.memory, _symbols(normal), parted.scratch)
+
+
+def _emit_group(normal: Normal, schedule: LoopSchedule, text: Text, parted: Split | None = None) -> Normal:
+    """Print the loops of a group; returns it as it was printed (some locals may have gone to memory)."""
     tile = next((a for a in normal.outer if a.name == schedule.tile), None)
     tile_size = _tile_size(tile, schedule)
     normal, local = localise(normal, tile, tile_size)
     rows = tuple(a for a in normal.outer if tile is None or a.name != tile.name)
     found = stages(normal, frozenset(a.name for a in rows))
-    text = Text()
-    text.open(_signature(normal, name))
-    _emit_items(normal, schedule, tile, tile_size, rows, found, local, text)
-    text.close()
-    return KernelCode(name, "\n".join(text.lines), normal.memory, _symbols(normal))
+    _emit_items(normal, schedule, tile, tile_size, rows, found, local, text, parted)
+    return normal
+
+
+def _emit_split(parted: Split, schedule: LoopSchedule, text: Text) -> None:
+    offset = 0
+    for tensor in parted.partial:
+        kind = store_type(tensor.dtype)
+        text(f"auto* KW_RESTRICT {tensor.name} = reinterpret_cast<{kind}*>(scratch + {offset});")
+        offset += padded_bytes(tensor)
+    for normal, cut in ((parted.parts, parted), (parted.whole, None)):
+        tile = _tile_axis(normal)
+        inner = replace(schedule, tile=None if cut and tile == cut.part.name else tile, split=False)
+        _emit_group(normal, inner, text, cut)
 
 
 # ── decisions ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -98,9 +123,10 @@ def _guess(normal: Normal, cache: int) -> LoopSchedule:
     reducing = _reducing(normal)
     size = 4 * W if reducing else CHUNK
     stream = not reducing and _result_bytes(normal) > cache
-    few = points(normal.outer) < 8
-    split = few and splittable(normal) and points(_everything(normal)) > 1 << 17
-    return LoopSchedule(tile=tile, tile_size=size, vectors=4, split=split, stream=stream)
+    tiles = -(-extent(normal.sizes[tile]) // size) if tile else 1
+    few = points([a for a in normal.outer if a.name != tile]) * tiles < FEW_ITEMS
+    longest = few and split(normal) is not None and points(_everything(normal)) > 1 << 17
+    return LoopSchedule(tile=tile, tile_size=size, vectors=4, split=longest, stream=stream)
 
 
 def _everything(normal: Normal) -> tuple[Axis, ...]:
@@ -175,16 +201,18 @@ def _emit_items(
     found: list[Stage],
     local: tuple[Local, ...],
     text: Text,
+    parted: Split | None = None,
 ) -> None:
     """The parallel loop over items: points of the row axes, times the tiles of the tiled axis."""
     ranges: dict[str, tuple[int, int]] = {}
     for statement in normal.statements:
         ranges.update(ranges_of(statement))
     stream = _streamed(normal, rows, tile_size) if schedule.stream else frozenset()
-    context = Context(normal.program, tile, ranges, stream, _kept(normal, found, local), schedule.vectors)
-    tiles = f"kw::ceil_div({size_text(tile.size)}, {tile_size})" if tile else "1"
-    if tile and (size := static(tile.size)) is not None:
-        tiles = str(-(-size // tile_size))
+    kept = _kept(normal, found, local)
+    context = Context(
+        normal.program, tile, ranges, stream, kept, schedule.vectors, tile_size, parted.axis if parted else None
+    )
+    tiles = _tiles(tile, tile_size)
     count = " * ".join([*(size_text(a.size) for a in rows), tiles])
     item_cost = sum(
         stage_cost(normal.program, s, best_lane(normal.program, s))
@@ -203,6 +231,10 @@ def _emit_items(
             text(f"alignas(64) {store_type(scratch.dtype)} {scratch.name}[{max(1, scratch.size)}];")
     text.loop("item", "item_begin", "item_end")
     _decode(rows, tile, tile_size, tiles, text)
+    if parted:
+        begin, whole = tile_begin(parted.axis), size_text(normal.sizes[parted.axis])
+        text(f"const int64_t {begin} = {parted.part.name} * {parted.length};")
+        text(f"const int64_t {parted.axis}_end = kw::min<int64_t>({begin} + {parted.length}, {whole});")
     for stage in found:
         lane = best_lane(normal.program, stage)
         if stage.scan is not None:
@@ -213,6 +245,14 @@ def _emit_items(
     if stream:
         text("kw::stream_fence();")
     text.close("});" if schedule.threads else "}")
+
+
+def _tiles(tile: Axis | None, tile_size: int) -> str:
+    """How many tiles there are."""
+    if tile is None:
+        return "1"
+    size = static(tile.size)
+    return f"kw::ceil_div({size_text(tile.size)}, {tile_size})" if size is None else str(-(-size // tile_size))
 
 
 def _decode(rows: tuple[Axis, ...], tile: Axis | None, tile_size: int, tiles: str, text: Text) -> None:

@@ -328,8 +328,26 @@ KW_INLINE V fmin(V a, V b) {
   return select(isnan(a), b, select(isnan(b), a, minimum(a, b)));
 }
 
+// log(e^a + e^b) without overflow; -infinity is its identity.
+template <class V>
+KW_INLINE V logaddexp(V a, V b) {
+  V top = maximum(a, b), low = minimum(a, b);
+  V y = top + log1p(exp(low - top));
+  return select(eq(a, b), a + fill<V>(scalar_t<V>(0.693147180559945309)), select(isinf(top), top, y));
+}
+template <class V>
+struct LogSumExp {
+  V v = identity();
+  static KW_INLINE V identity() { return fill<V>(scalar_t<V>(-__builtin_inf())); }
+  static KW_INLINE V join(V a, V b) { return logaddexp(a, b); }
+  KW_INLINE void add(V x) { v = join(v, x); }
+  KW_INLINE V value() const { return v; }
+};
+
 KW_INLINE float sigmoid(float x) { return 1.0f / (1.0f + exp(-x)); }
 KW_INLINE double sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
 KW_INLINE vd sigmoid(vd x) { return 1.0 / (1.0 + exp(-x)); }
 
 }  // namespace kw
+
+#include <kw/scan.h>

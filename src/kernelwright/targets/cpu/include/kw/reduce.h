@@ -71,6 +71,8 @@ KW_INLINE V times(V a, V b) {
   struct NAME {                                                      \
     typedef scalar_t<V> S;                                           \
     V v = fill<V>(IDENTITY);                                         \
+    static KW_INLINE V identity() { return fill<V>(IDENTITY); }      \
+    static KW_INLINE V join(V a, V b) { return COMBINE(a, b); }      \
     KW_INLINE void add(V x) { v = COMBINE(v, x); }                   \
     KW_INLINE void add(V x, int n) {                                 \
       if (__builtin_constant_p(n) && n == W) add(x);                 \
