@@ -30,7 +30,8 @@ _KEPT = (
     "_native_batch_norm_legit_no_training", "_native_batch_norm_legit", "max_pool2d_with_indices",
     "max_pool3d_with_indices", "avg_pool2d", "avg_pool3d", "avg_pool1d", "adaptive_avg_pool2d", "_adaptive_avg_pool2d",
     "_adaptive_avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d", "logsumexp", "var", "std", "var_mean", "std_mean",
-    "pixel_shuffle", "embedding", "native_dropout", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
+    "pixel_shuffle", "embedding", "upsample_bilinear2d", "upsample_linear1d",
+    "upsample_trilinear3d", "native_dropout", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
     "_softmax_backward_data", "_log_softmax_backward_data", "native_layer_norm_backward", "gelu_backward",
     "silu_backward", "embedding_dense_backward", "tril", "triu", "roll", "flip", "stack", "constant_pad_nd", "sum", "prod",
     "mean", "linalg_vector_norm", "cumsum", "cumprod", "logcumsumexp", "index_select", "fused_rms_norm", "_fused_rms_norm",
@@ -240,12 +241,26 @@ def _captured(exported: torch.export.ExportedProgram, args: tuple[Any, ...]) -> 
         sources=tuple(s for _, s in arguments + state),
         outputs=outputs + tuple(n for n, _ in mutated),
         results=results,
-        treespec=pytree.treespec_dumps(spec_out),
+        treespec=pytree.treespec_dumps(_plain_spec(spec_out)),
         mutations=mutations,
         constants=tuple((i, leaf) for i, leaf in enumerate(leaves) if not isinstance(leaf, torch.Tensor)),
         bounds=_bounds_of_nodes(n for n, _ in arguments),
         lifted=lifted,
     )
+
+
+def _plain_spec(spec: pytree.TreeSpec) -> pytree.TreeSpec:
+    """Torch's named results (``x.max(1)``) cannot be serialised; they become the plain tuples that they also are."""
+    tree = pytree.tree_unflatten(list(range(spec.num_leaves)), spec)
+
+    def plain(value: Any) -> Any:
+        if type(value).__module__ == "torch.return_types":
+            return tuple(plain(v) for v in value)
+        if type(value) in (list, tuple):
+            return type(value)(plain(v) for v in value)
+        return {k: plain(v) for k, v in value.items()} if type(value) is dict else value
+
+    return pytree.tree_structure(plain(tree))
 
 
 def _output_args(graph: fx.Graph) -> list[Any]:

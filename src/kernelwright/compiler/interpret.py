@@ -5,6 +5,7 @@ Every statement is evaluated over its whole index space at once: an axis is an `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -142,7 +143,8 @@ class _Interpreter:
 
     def _reduce(self, statement: Reduce) -> None:
         inner, full = self.grid(statement.axes + statement.raxes)
-        value = self.expr(statement.value, inner).expand(full).reshape(*full[: len(statement.axes)], -1)
+        value = self.expr(statement.value, inner).expand(full)
+        value = value.reshape(*full[: len(statement.axes)], math.prod(full[len(statement.axes) :]))
         grid, shape = self.grid(statement.axes)
         acc = _REDUCE[statement.op](value)
         self._store(statement.store, self.expr(statement.epilogue, grid, acc), grid, shape)

@@ -11,6 +11,7 @@ from . import (  # noqa: F401 (each module registers its lowerings)
     pointwise,
     pooling,
     reductions,
+    upsampling,
     views,
 )
 from ._driver import HANDLERS, lower

@@ -140,6 +140,24 @@ def log_sigmoid_forward(low: Lowering, self: Lazy) -> tuple[Lazy, Lazy]:
     return pointwise(shape, dtype, lambda x: cast(log_sigmoid_expr(x), dtype), self), constant(0.0, dtype, (0,))
 
 
+@lowers("rrelu_with_noise", "rrelu_with_noise_functional")
+def rrelu(
+    low: Lowering, self: Lazy, lower: float = 0.125, upper: float = 1 / 3, training: bool = False, **_: Any
+) -> Any:
+    require(not training, "random numbers")
+    from ._lazy import cast, pointwise
+
+    many = isinstance(low.val, tuple | list)
+    shape, dtype = low.val_of(0) if many else (low.shape, low.dtype)
+
+    def combine(x: Expr) -> Expr:
+        return cast(where(compare("gt", x, _zero(x)), x, op("mul", x, _like(x, (lower + upper) / 2))), dtype)
+
+    out = pointwise(shape, dtype, combine, self)
+    require(not many or all(n.args[1] == 0 for n in low.node.users), "the noise")
+    return (out, None) if many else out
+
+
 @lowers("threshold")
 def threshold(low: Lowering, self: Lazy, threshold: float, value: float) -> Lazy:
     def combine(x: Expr) -> Expr:

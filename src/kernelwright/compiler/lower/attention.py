@@ -8,7 +8,7 @@ from typing import Any
 from ..program import Expr
 from ._builder import require
 from ._driver import Lowering, lowers
-from ._lazy import Lazy, cast, compute, const, op, pointwise, where
+from ._lazy import Lazy, cast, compute, const, op, pointwise, same_shape, where
 from .contractions import _BATCH, contract
 from .creation import triangle
 from .reductions import softmax
@@ -19,7 +19,7 @@ def attention(
     low: Lowering, query: Lazy, key: Lazy, value: Lazy, attn_mask: Lazy | None = None, dropout_p: float = 0.0,
     is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
 ) -> Lazy:  # fmt: skip
-    require(dropout_p == 0 and not enable_gqa, "dropout or grouped heads")
+    require(dropout_p == 0, "dropout")
     rank = query.rank
     require(rank >= 2 and key.rank == rank and value.rank == rank, "broadcast heads")
     depth = query.shape[-1]
@@ -27,19 +27,24 @@ def attention(
     factor = scale if scale is not None else 1.0 / math.sqrt(int(depth))  # type: ignore[arg-type]
     kind = compute(low.dtype)
     batch = _BATCH[: rank - 2]
+    shared = batch
+    heads, kv_heads = query.shape[-3:-2], key.shape[-3:-2]
+    grouped = enable_gqa and not same_shape(heads, kv_heads)
+    if grouped:  # the queries of one key's group get a dim of their own
+        require(isinstance(heads[0], int) and isinstance(kv_heads[0], int), "a varying number of heads")
+        many = int(heads[0]) // int(kv_heads[0])  # type: ignore[arg-type]
+        query = low.reshape(query, (*query.shape[:-3], kv_heads[0], many, *query.shape[-2:]))
+        batch = batch + "z"
     scores = contract(
-        low,
-        query,
-        key,
-        batch + "mk",
-        batch + "nk",
-        batch + "mn",
-        kind,
+        low, query, key, batch + "mk", shared + "nk", batch + "mn", kind,
         lambda acc, _: op("mul", acc, const(factor, kind)),
-    )
-    scores = low.realise(_masked(low, scores, attn_mask, is_causal, kind))
-    weights = softmax(low, scores, -1, kind)
-    return contract(low, low.realise(weights), value, batch + "mk", batch + "kn", batch + "mn", low.dtype)
+    )  # fmt: skip
+    full = (*low.shape[:-1], key.shape[-2])
+    flat = low.reshape(scores, full)
+    masked = low.realise(_masked(low, flat, attn_mask, is_causal, kind))
+    weights = low.reshape(low.realise(softmax(low, masked, -1, kind)), scores.shape)
+    out = contract(low, weights, value, batch + "mk", shared + "kn", batch + "mn", low.dtype)
+    return low.reshape(out, low.shape)
 
 
 def _masked(low: Lowering, scores: Lazy, mask: Lazy | None, causal: bool, kind: str) -> Lazy:

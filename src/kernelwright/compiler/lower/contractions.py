@@ -194,6 +194,51 @@ def _aligned(low: Lowering, dims: str, value: Lazy, out: str) -> Lazy:
     return low.reshape(value, tuple(sizes.get(c, 1) for c in out))
 
 
+@lowers("_trilinear")
+def trilinear(
+    low: Lowering, i1: Lazy, i2: Lazy, i3: Lazy, expand1: list[int], expand2: list[int], expand3: list[int],
+    sumdim: list[int], unroll_dim: int = 1,
+) -> Lazy:  # fmt: skip
+    """A product of three operands, each lacking the dims in its ``expand``, summed over ``sumdim``."""
+    rank = i1.rank + len(expand1)
+    letters = "abcdefghijkl"[:rank]
+    out = "".join(c for k, c in enumerate(letters) if k not in sumdim)
+    named = [
+        ("".join(c for k, c in enumerate(letters) if k not in missing), v)
+        for v, missing in ((i1, expand1), (i2, expand2), (i3, expand3))
+    ]
+    operands = [_dropped(low, dims, value) for dims, value in named]
+    while len(operands) > 2:
+        operands.append(_pair(low, operands, out))
+    (dims_a, a), (dims_b, b) = operands
+    return contract(low, a, b, dims_a, dims_b, out, low.dtype)
+
+
+def _dropped(low: Lowering, dims: str, value: Lazy) -> tuple[str, Lazy]:
+    require(not any(is_one(s) for s in value.shape), "a dim of size 1")
+    return dims, value
+
+
+@lowers("_cdist_forward")
+def cdist(low: Lowering, x1: Lazy, x2: Lazy, p: float, compute_mode: int | None = None) -> Lazy:
+    """Distances of all pairs of rows, as differences: the expanded square would cancel."""
+    from .reductions import distance
+
+    require(
+        x1.rank == x2.rank and all(same(a, b) for a, b in zip(x1.shape[:-2], x2.shape[:-2], strict=True)), "broadcast"
+    )
+    left, right = (v if v.free else low.realise(v) for v in (x1, x2))
+    kind = compute(low.dtype)
+    name, each, finish = distance(float(p), kind)
+
+    def at(index: Indices, rindex: Indices) -> Expr:
+        a = cast(left.at((*index[:-2], index[-2], rindex[0])), kind)
+        b = cast(right.at((*index[:-2], index[-1], rindex[0])), kind)
+        return each(op("sub", a, b))  # type: ignore[no-any-return]
+
+    return low.reduce(low.shape, (x1.shape[-1],), name, at, low.dtype, finish)
+
+
 # ── convolution ──
 
 

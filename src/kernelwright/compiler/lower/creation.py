@@ -19,8 +19,18 @@ def full(low: Lowering, fill_value: Any, size: Any = None, self: Any = None) -> 
     return constant(fill_value, low.dtype, low.shape)
 
 
-@lowers("zeros", "zeros_like", "new_zeros", "empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided")
-def zeros(low: Lowering, size: Any = None, self: Any = None, stride: Any = None) -> Lazy:
+@lowers(
+    "zeros",
+    "zeros_like",
+    "new_zeros",
+    "empty",
+    "empty_like",
+    "new_empty",
+    "empty_strided",
+    "new_empty_strided",
+    "empty_permuted",
+)
+def zeros(low: Lowering, size: Any = None, self: Any = None, stride: Any = None, physical_layout: Any = None) -> Lazy:
     return constant(0, low.dtype, low.shape)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..program import Expr, Index, Iota, Op, Size, Value
+from ..program import Expr, Index, Iota, Size, Value
 from ._builder import require
 from ._driver import Lowering, lowers, size_of
-from ._lazy import Indices, Lazy, cast, compare, compute, const, is_one, numel, op, pointwise, same, view, where
+from ._lazy import Indices, Lazy, cast, compare, const, op, pointwise, same, view, where
 from .views import sliced, wrap
 
 
@@ -209,6 +209,22 @@ def _scatter(low: Lowering, base: Lazy, src: Lazy, dim: int, begin: Size, step: 
     return out
 
 
+@lowers("scatter")
+def scatter(low: Lowering, self: Lazy, dim: int, index: Lazy, value: Any = None, src: Any = None) -> Lazy:
+    """One place per row gets a value: a comparison with the place, no write to a computed address."""
+    require(src is None and isinstance(value, int | float) and self.rank > 0, "a scatter of a tensor")
+    dim = wrap(dim, self.rank)
+    rest = [k for k in range(self.rank) if k != dim]
+    require(same(index.shape[dim], 1) and all(same(index.shape[k], self.shape[k]) for k in rest), "many places per row")
+    wide = low.broadcast(index, self.shape)
+    here = Lazy(self.shape, "int64", lambda i: _integer(i[dim]), free=True)
+
+    def choose(place: Expr, own: Expr, old: Expr) -> Expr:
+        return where(compare("eq", cast(place, "int64"), own), const(value, low.dtype), old)
+
+    return pointwise(low.shape, low.dtype, choose, wide, here, self)
+
+
 @lowers("diagonal_scatter")
 def diagonal_scatter(low: Lowering, self: Lazy, src: Lazy, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Lazy:
     require(self.rank == 2 and offset == 0 and {wrap(dim1, 2), wrap(dim2, 2)} == {0, 1}, "another diagonal")
@@ -216,47 +232,3 @@ def diagonal_scatter(low: Lowering, self: Lazy, src: Lazy, offset: int = 0, dim1
     low.store(self, out)
     low.store(src, out, lambda i: (i[0], i[0]))
     return out
-
-
-# ── upsampling ──
-
-
-def _scale(size_in: Size, size_out: Size, given: float | None) -> float:
-    require(isinstance(size_in, int) and isinstance(size_out, int), "a size that varies")
-    return 1.0 / given if given else int(size_in) / int(size_out)  # type: ignore[arg-type]
-
-
-@lowers("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d")
-def upsample_nearest(
-    low: Lowering, self: Lazy, output_size: Any = None, scales: Any = None, scales_d: Any = None, scales_h: Any = None,
-    scales_w: Any = None, scale_factors: Any = None, input: Any = None,
-) -> Lazy:  # fmt: skip
-    require(input is None, "the vec overload")
-    source = _readable(low, self)
-    spatial = self.rank - 2
-    given = {1: [scales], 2: [scales_h, scales_w], 3: [scales_d, scales_h, scales_w]}[spatial]
-    factors = [_scale(a, b, g) for a, b, g in zip(self.shape[2:], low.shape[2:], given, strict=True)]
-
-    def fn(index: Indices) -> Indices:
-        places = [_nearest(i, f, s) for i, f, s in zip(index[2:], factors, self.shape[2:], strict=True)]
-        return (*index[:2], *places)
-
-    return view(source, low.shape, fn)
-
-
-def _nearest(index: Index, factor: float, size: Size) -> Index:
-    from ._lazy import floor_div
-
-    if is_one(size):
-        return Index()
-    if factor == 1.0:
-        return index
-    if (1 / factor).is_integer():
-        return floor_div(index, int(1 / factor))
-    if factor.is_integer():
-        return index * int(factor)
-    scaled = op("floor", op("mul", cast(_integer(index), "float32"), const(factor, "float32")))
-    return Index.of(Value(_clamped(Op("cast", (scaled,), "int64"), size)))
-
-
-__all__ = ["compute", "numel"]

@@ -346,3 +346,8 @@ def native_dropout(low: Lowering, input: Lazy, p: float, train: bool | None) -> 
 
     require(not train or p == 0, "random numbers")
     return input, constant(True, "bool", input.shape)
+
+
+@lowers("copy")
+def copy(low: Lowering, self: Lazy, src: Lazy) -> Lazy:
+    return pointwise(low.shape, low.dtype, lambda a: cast(a, low.dtype), low.broadcast(src, low.shape))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..program import Expr, Index, Iota, Op, Size, Value
 from ._builder import require
 from ._driver import Lowering, lowers
-from ._lazy import Indices, Lazy, cast, compute, const, numel, op, size_value, view
+from ._lazy import Indices, Lazy, cast, compare, compute, const, is_one, numel, op, size_value, view, where
 from .reductions import reduced
 
 
@@ -147,47 +147,62 @@ def _extent(i: Index, kernel: int, step: int, pad: int, margin: int, size: Size)
     return op("sub", stop, op("maximum", begin, const(-margin, "int64")))
 
 
+@lowers("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
+def adaptive_max_pool(low: Lowering, self: Lazy, output_size: Any) -> tuple[Lazy, None]:
+    require(all(u.args[1] == 0 for u in low.node.users), "positions")
+    shape, dtype = low.val_of(0)
+    lead = self.rank - len(output_size)
+    require(compute(dtype).startswith("float"), "integers")
+    at, kernel = _adaptive(low, self, lead, shape[lead:])
+    if kernel is None:
+        at, kernel, _ = _uneven(low, self, lead, shape[lead:], -math.inf)
+    return low.reduce(shape, kernel, "max", at, dtype), None
+
+
 @lowers(
     "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"
 )
 def adaptive_avg_pool(low: Lowering, self: Lazy, output_size: Any) -> Lazy:
     n = len(_each(output_size, 1))
     lead = self.rank - n
-    at, kernel, _ = _adaptive(low, self, lead)
     kind = compute(low.dtype)
-    if kernel is not None:
-        scale = const(1.0 / math.prod(kernel), kind)
-        return low.reduce(low.shape, kernel, "sum", at, low.dtype, lambda acc, _: op("mul", acc, scale))
-    if all(s == 1 for s in low.shape[lead:]):
+    if all(is_one(s) for s in low.shape[lead:]):
         dims = tuple(range(lead, self.rank))
         count = size_value(numel(self.shape[lead:]), kind)
         total = reduced(low, self, dims, "sum", low.dtype, finish=lambda acc, _: op("div", acc, count))
         return low.reshape(total, low.shape)
-    return _uneven(low, self, lead)
+    at, kernel = _adaptive(low, self, lead, low.shape[lead:])
+    if kernel is not None:
+        scale = const(1.0 / math.prod(kernel), kind)
+        return low.reduce(low.shape, kernel, "sum", at, low.dtype, lambda acc, _: op("mul", acc, scale))
+    at, kernel, count_at = _uneven(low, self, lead, low.shape[lead:], 0.0)
+    return low.reduce(
+        low.shape, kernel, "sum", at, low.dtype, lambda acc, i: op("div", acc, Op("cast", (count_at(i),), kind))
+    )
 
 
-def _adaptive(low: Lowering, x: Lazy, lead: int) -> tuple[Any, tuple[int, ...] | None, Lazy]:
+def _adaptive(low: Lowering, x: Lazy, lead: int, outs: tuple[Size, ...]) -> tuple[Any, tuple[int, ...] | None]:
     """Windows of equal size when the output divides the input."""
-    sizes, outs = x.shape[lead:], low.shape[lead:]
+    sizes = x.shape[lead:]
     if not all(isinstance(a, int) and isinstance(b, int) and a % b == 0 for a, b in zip(sizes, outs, strict=True)):
-        return None, None, x
-    kernel = tuple(int(a) // int(b) for a, b in zip(sizes, outs, strict=True))
+        return None, None
+    kernel = tuple(int(a) // int(b) for a, b in zip(sizes, outs, strict=True))  # type: ignore[arg-type]
     source = x if x.free else low.realise(x)
 
     def at(index: Indices, taps: Indices) -> Expr:
         place = [i * k + t for i, k, t in zip(index[lead:], kernel, taps, strict=True)]
         return source.at((*index[:lead], *place))
 
-    return at, kernel, source
+    return at, kernel
 
 
-def _uneven(low: Lowering, x: Lazy, lead: int) -> Lazy:
-    """Windows [floor(i*in/out), ceil((i+1)*in/out)): read the widest, what lies beyond the window counts as 0."""
-    from ._lazy import compare, where
-
-    sizes, outs = x.shape[lead:], low.shape[lead:]
+def _uneven(
+    low: Lowering, x: Lazy, lead: int, outs: tuple[Size, ...], neutral: float
+) -> tuple[Any, tuple[int, ...], Callable[[Indices], Expr]]:
+    """Windows [floor(i*in/out), ceil((i+1)*in/out)): read the widest; beyond the window lies the neutral element."""
+    sizes = x.shape[lead:]
     require(all(isinstance(s, int) for s in (*sizes, *outs)), "a size that varies")
-    kind = compute(low.dtype)
+    kind = compute(x.dtype)
     source = x if x.free else low.realise(x)
     pairs = [(int(a), int(b)) for a, b in zip(sizes, outs, strict=True)]  # type: ignore[arg-type]
     kernel = tuple(max(-(-((i + 1) * a) // b) - i * a // b for i in range(b)) for a, b in pairs)
@@ -195,28 +210,26 @@ def _uneven(low: Lowering, x: Lazy, lead: int) -> Lazy:
     def bounds(i: Index, a: int, b: int) -> tuple[Expr, Expr]:
         size_out = const(b, "int64")
         begin = op("floordiv", Iota(i * a, "int64"), size_out)
-        stop = op("floordiv", Iota(i * a + (a + b - 1), "int64"), size_out)
-        return begin, stop
+        return begin, op("floordiv", Iota(i * a + (a + b - 1), "int64"), size_out)
 
     def at(index: Indices, taps: Indices) -> Expr:
-        place, inside = [], const(True, "bool")
-        result_inside: Expr = inside
+        place: list[Index] = []
+        inside: Expr = const(True, "bool")
         for i, t, (a, b) in zip(index[lead:], taps, pairs, strict=True):
             begin, stop = bounds(i, a, b)
             here = op("add", begin, Iota(t, "int64"))
-            result_inside = op("and", result_inside, compare("lt", here, stop))
+            inside = op("and", inside, compare("lt", here, stop))
             place.append(Index.of(Value(op("minimum", here, const(a - 1, "int64")))))
-        value = cast(source.at((*index[:lead], *place)), kind)
-        return where(result_inside, value, const(0, kind))
+        return where(inside, cast(source.at((*index[:lead], *place)), kind), const(neutral, kind))
 
-    def finish(acc: Expr, index: Indices) -> Expr:
+    def count_at(index: Indices) -> Expr:
         total: Expr = const(1, "int64")
         for i, (a, b) in zip(index[lead:], pairs, strict=True):
             begin, stop = bounds(i, a, b)
             total = op("mul", total, op("sub", stop, begin))
-        return op("div", acc, Op("cast", (total,), kind))
+        return total
 
-    return low.reduce(low.shape, kernel, "sum", at, low.dtype, finish)
+    return at, kernel, count_at
 
 
 @lowers("avg_pool2d_backward", "avg_pool3d_backward")

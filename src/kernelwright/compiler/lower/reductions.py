@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..program import Const, Expr, Index, Size
+from ..program import Expr, Index, Size
 from ._builder import Epilogue, require
 from ._driver import Lowering, lowers
 from ._lazy import (
@@ -178,12 +178,13 @@ def vector_norm(low: Lowering, self: Lazy, ord: Any = 2, p: Any = None, dim: Any
     order = float(p if p is not None else ord)
     dims = normal_dims(dim, self.rank)
     kind, out = compute(low.dtype), low.dtype
-    name, each, finish = _norm(order, kind)
+    name, each, finish = distance(order, kind)
     value = pointwise(self.shape, out, lambda a: each(cast(a, kind)), self)
     return _result(low, reduced(low, value, dims, name, out, finish=finish), self, dims, keepdim)
 
 
-def _norm(order: float, kind: str) -> tuple[str, Any, Epilogue | None]:
+def distance(order: float, kind: str) -> tuple[str, Any, Epilogue | None]:
+    """How a p-norm is made: the reduction, what is reduced of each element, and the end."""
     if math.isinf(order):
         return ("max" if order > 0 else "min"), lambda a: op("abs", a), None
     if order == 0:
@@ -286,4 +287,4 @@ def running_extremum(low: Lowering, self: Lazy, dim: int) -> tuple[Lazy, Lazy | 
     return low.scan(self, wrap(dim, self.rank), name, self.dtype), None
 
 
-__all__ = ["Const", "centred_squares", "expand", "keep", "log_sum_exp", "mean_of", "reduced", "softmax", "spread"]
+__all__ = ["distance", "centred_squares", "expand", "keep", "log_sum_exp", "mean_of", "reduced", "softmax", "spread"]
