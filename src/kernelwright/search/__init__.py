@@ -2,7 +2,7 @@
 
 from ._baselines import COMPILE, COMPILE_AUTOTUNE, EAGER
 from ._generate import EFFORTS, Effort, Listener, generate_task
-from ._kernel import Kernel, generate, state_of
+from ._kernel import Kernel, generate
 from ._outcome import Event, Outcome, Trial
 
 __all__ = [
@@ -18,5 +18,4 @@ __all__ = [
     "Trial",
     "generate",
     "generate_task",
-    "state_of",
 ]

@@ -14,7 +14,7 @@ from ..archive import Archive
 from ..errors import KernelwrightError, OutsideDomain
 from ..judge import Measurement, Verdict
 from ..targets import load
-from ..task import DynamicSize, from_callable
+from ..task import DynamicSize, from_callable, module_state
 from ._generate import Listener, generate_task
 from ._outcome import Outcome
 
@@ -131,14 +131,7 @@ def generate(
     finally:
         if store is not archive:
             store.close()
-    return Kernel(outcome, fn_or_module, state_of(fn_or_module))
-
-
-def state_of(call: Callable[..., Any]) -> dict[str, torch.Tensor]:
-    """Parameters and buffers by qualified name; empty for a plain function."""
-    if not isinstance(call, torch.nn.Module):
-        return {}
-    return {**dict(call.named_parameters(remove_duplicate=False)), **dict(call.named_buffers(remove_duplicate=False))}
+    return Kernel(outcome, fn_or_module, module_state(fn_or_module))
 
 
 def _needs_grad(args: tuple[Any, ...]) -> bool:

@@ -103,10 +103,16 @@ def given_inputs(task: Task, base: Draw, convert: Callable[[Any], Any] = lambda 
 
 
 def module_state(call: Callable[..., Any]) -> Mapping[str, Tensor]:
-    """Parameters and buffers of a module by name (non-persistent buffers too); empty for a function."""
+    """Parameters and buffers of a module by name (non-persistent buffers too); empty for a function.
+
+    A tensor that two names share stands under both: a captured graph may use either.
+    """
     if not isinstance(call, nn.Module):
         return {}
-    return {**dict(call.named_parameters()), **dict(call.named_buffers())}
+    return {
+        **dict(call.named_parameters(remove_duplicate=False)),
+        **dict(call.named_buffers(remove_duplicate=False)),
+    }
 
 
 def in_domain(inputs: tuple[Any, ...], output: Any) -> bool:
