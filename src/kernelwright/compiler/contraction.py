@@ -55,7 +55,8 @@ def classify(program: Program, reduce: Reduce) -> Contraction:
     value = reduce.value
     assert isinstance(value, Op)
     a, b = value.args
-    assert isinstance(a, Load) and isinstance(b, Load)
+    assert isinstance(a, Load)
+    assert isinstance(b, Load)
     in_a, in_b = a.axes(), b.axes()
     only_a = [x for x in reduce.axes if x.name in in_a and x.name not in in_b]
     only_b = [x for x in reduce.axes if x.name in in_b and x.name not in in_a]

@@ -122,8 +122,12 @@ def _schedules() -> Iterator[Case]:
 
 
 GROUPS = {
-    "matmuls": _matmuls, "dtypes": _dtypes, "symbolic": _symbolic, "convolutions": _convolutions, "schedules": _schedules
-}  # fmt: skip
+    "matmuls": _matmuls,
+    "dtypes": _dtypes,
+    "symbolic": _symbolic,
+    "convolutions": _convolutions,
+    "schedules": _schedules,
+}
 
 
 @pytest.mark.parametrize("group", GROUPS)

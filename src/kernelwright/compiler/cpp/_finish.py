@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from ..contraction import flat_index
-from ..program import Acc, Axis, Expr, FloorDiv, Index, Load, Mod, Program, Reduce, Size, Store, Value
+from ..program import Acc, Axis, Expr, FloorDiv, Index, Iota, Load, Mod, Program, Reduce, Size, Store, Value
 from ._indices import flatten, size_text, static
 from .printer import Printer
 
@@ -162,7 +163,7 @@ def _flattened(end: Ending) -> Ending | None:
 
 def _merged(end: Ending, part: str) -> Ending:
     axes = end.groups[part]
-    for outer, inner in zip(axes, axes[1:], strict=False):
+    for outer, inner in pairwise(axes):
         indices = list(_all_indices(end))
         if all(_is_run(index, outer.name, inner.name, inner.size) for index in indices):
             both = Axis(f"{outer.name}_{inner.name}", outer.size * inner.size)
@@ -177,10 +178,10 @@ def _merged(end: Ending, part: str) -> Ending:
 def _all_indices(end: Ending) -> Iterable[Index]:
     yield from end.store.index
     for node in end.epilogue.walk():
-        if isinstance(getattr(node, "index", None), tuple):
-            yield from node.index  # type: ignore[union-attr]
-        elif isinstance(getattr(node, "index", None), Index):
-            yield node.index  # type: ignore[union-attr,misc]
+        if isinstance(node, Load):
+            yield from node.index
+        elif isinstance(node, Iota):
+            yield node.index
 
 
 def _is_run(index: Index, outer: str, inner: str, size: Size) -> bool:

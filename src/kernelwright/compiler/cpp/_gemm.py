@@ -133,7 +133,7 @@ def _padding(plan: Plan) -> list[str]:
         if op.padding is None:
             continue
         pad = op.padding
-        call = f"kw::gemm::pad<{len(pad.extent)}>"
+        call, source = f"kw::gemm::pad<{len(pad.extent)}>", f"{op.name} + {_index(pad.base)}"
         arrays = [
             f"const int64_t {role}_extent_[] = {{{_list(pad.extent)}}}, {role}_size_[] = {{{_list(pad.size)}}}, "
             f"{role}_stride_[] = {{{_list(pad.stride)}}};"
@@ -147,14 +147,14 @@ def _padding(plan: Plan) -> list[str]:
             enter += [
                 *_split_batch(plan.parts.batch),
                 start,
-                f"{call}({role}_copy_ + thread_ * {one}, {op.name} + {_index(pad.base)}, {tail}, 0, {size_text(pad.rows)});",
+                f"{call}({role}_copy_ + thread_ * {one}, {source}, {tail}, 0, {size_text(pad.rows)});",
             ]
         else:
             lines += [
                 *arrays,
                 start,
                 f"kw::parallel_for({size_text(pad.rows)}, threads_ > 1 ? 1 : {size_text(pad.rows)}, "
-                f"[&](int64_t from_, int64_t to_) {{ {call}({role}_copy_, {op.name} + {_index(pad.base)}, {tail}, from_, to_); }});",
+                f"[&](int64_t from_, int64_t to_) {{ {call}({role}_copy_, {source}, {tail}, from_, to_); }});",
             ]
     return [*lines, "auto enter_ = [&](int thread_, int64_t batch_) {", *enter, "(void)thread_; (void)batch_; };"]
 
@@ -168,7 +168,10 @@ def _packer(plan: Plan, op: Operand, free: Sequence[Axis], role: str) -> list[st
         base = f"{role}_copy_ + thread_ * {size_text(_local_elements(op))}"
     offset = size_text(op.index.offset)
     if role == "a":
-        head = f"auto pack_a_ = [&](int thread_, int64_t batch_, int64_t panel_, int64_t k_, int64_t kc_, {plan.ctype}* to_) {{"
+        head = (
+            "auto pack_a_ = [&](int thread_, int64_t batch_, int64_t panel_, int64_t k_, int64_t kc_, "
+            f"{plan.ctype}* to_) {{"
+        )
         first = [f"const int64_t from_ = panel_ * {width}, lanes_ = kw::min<int64_t>({width}, shape_.m - from_);"]
         panel = "0"
     else:
@@ -258,10 +261,8 @@ def scratch_bytes(plan: Plan) -> Size:
     rows = s.mc if m is None else -(-m // s.mr) * s.mr
     width = s.nv * lanes
     columns = s.nc if n is None else min(s.nc, -(-n // width) * width)
-    if s.strategy == "split-k":
-        partial = rows * columns
-    else:
-        partial = min(s.mc, rows) * columns if k is None or k > s.kc else 0
+    blocked = k is None or k > s.kc
+    partial = rows * columns if s.strategy == "split-k" else min(s.mc, rows) * columns * blocked
     one = -(-s.kc * s.mr // 16) * 16 + s.kc * s.nc + partial + 64
     size: Size = one * s.threads + (_packed_elements(plan) if plan.shared else 0) + 64
     size = size * (4 if lanes == 16 else 8)

@@ -98,8 +98,8 @@ def _body(schedule: GemmSchedule) -> list[str]:
         f"for (int64_t k_ = 0; k_ < k_size_ || k_ == 0; k_ += {STEPS}) {{",
         f"const int64_t kc_ = kw::min<int64_t>({STEPS}, k_size_ - k_);",
         "b_k_.table(k_, kc_, steps_);",
-        f"kw::matvec::axpy<{schedule.mr}>(tile_, {schedule.nc}, a_ + k_, k_size_, from_ + first_, steps_, columns_, kc_, "
-        "k_ > 0);",
+        f"kw::matvec::axpy<{schedule.mr}>(tile_, {schedule.nc}, a_ + k_, k_size_, from_ + first_, steps_, columns_, "
+        "kc_, k_ > 0);",
         "}",
     ]
 

@@ -82,7 +82,8 @@ def table(index: Index, axes: Sequence[Axis]) -> tuple[tuple[Size, Size], ...]:
     """(size, stride) of axes fused into one, outermost first, with neighbours merged where they are one run."""
     merged: list[tuple[Size, Size]] = []
     for axis in axes:
-        size, stride = axis.size, index.coefficient(axis.name)
+        size: Size = axis.size
+        stride: Size = index.coefficient(axis.name)
         if size == 1:
             continue
         if merged and merged[-1][1] == stride * size:
@@ -121,7 +122,7 @@ def _padded(tensor: Tensor, load: Load, sizes: dict[str, Size], dropped: frozens
             base = base + (fixed + low) * tensor.strides[dim]
         else:
             dims.append((dim, high - low + 1, fixed + low, moving - low))
-    dims = dims or [(order[-1], 1, Index.const(0), Index.const(0))]
+    dims = _staggered(dims) or [(order[-1], 1, Index.const(0), Index.const(0))]
     index = Index.const(0)
     for (_, _, _, position), stride in zip(dims, contiguous(tuple(d[1] for d in dims)), strict=True):
         index = index + position * stride
@@ -135,6 +136,14 @@ def _padded(tensor: Tensor, load: Load, sizes: dict[str, Size], dropped: frozens
         bool(dropped),
     )
     return padding, index
+
+
+def _staggered(dims: list[tuple[int, Size, Index, Index]]) -> list[tuple[int, Size, Index, Index]]:
+    """One more row where planes would lie a power of two apart and compete for the same cache sets."""
+    if len(dims) < 3 or (plane := static(dims[-1][1] * dims[-2][1])) is None or plane % 64:
+        return dims
+    dim, extent, start, position = dims[-2]
+    return [*dims[:-2], (dim, extent + 1, start, position), dims[-1]]
 
 
 def _split(index: Index, names: frozenset[str]) -> tuple[Index, Index]:

@@ -54,7 +54,7 @@ def gemm_schedules(parts: Contraction, cache: Cache) -> list[GemmSchedule]:
     lanes = 16 if parts.dtype == "float32" else 8
     m, n, k = static(total(parts.m)), static(total(parts.n)), static(total(parts.k))
     tiles = sorted(register_tiles(lanes, parts.dtype), key=lambda t: tile_cost(t, lanes, m, n))
-    first = [_blocked(mr, nv, lanes, k, n, cache, budget) for mr, nv in tiles[:3] for budget in (0.56, 0.4)]
+    first = [_blocked(mr, nv, lanes, k, n, cache, budget) for mr, nv in tiles[:3] for budget in (0.5, 0.36)]
     best = [first[0], first[2], first[1], first[4]]
     if _long(m, n, k):
         best = [_split(s, n or 1, lanes, cache) for s in best[:2]] + best[:1]
@@ -85,9 +85,9 @@ def tile_cost(tile: tuple[int, int], lanes: int, m: int | None, n: int | None) -
 
 def _blocked(mr: int, nv: int, lanes: int, k: int | None, n: int | None, cache: Cache, part: float) -> GemmSchedule:
     width, size = nv * lanes, 4 if lanes == 16 else 8
-    kc = 384 if size == 4 else 256
+    kc = 512 if size == 4 else 256
     if k is not None:
-        blocks = max(1, -(-k // kc))
+        blocks = max(1, -(-k // kc)) if k > kc * 3 // 2 else 1
         kc = max(1, -(-k // blocks))
     nc = max(width, int(cache.l2 * part / (kc * size)) // width * width)
     nc = min(nc, 1024 // width * width)

@@ -189,7 +189,8 @@ def _setup(found: Window, schedule: GemmSchedule, x: Operand, w: Operand) -> lis
     return [
         f"typedef kw::window::Window<{', '.join(str(n).lower() for n in numbers)}> Window;",
         f"const int64_t units_ = {size_text(total(found.units))};",
-        f"const int64_t extent_[{dims}] = {{{lists[0]}}}, size_[{dims}] = {{{lists[1]}}}, stride_[{dims}] = {{{lists[2]}}};",
+        f"const int64_t extent_[{dims}] = {{{lists[0]}}}, size_[{dims}] = {{{lists[1]}}};",
+        f"const int64_t stride_[{dims}] = {{{lists[2]}}};",
         table_text("plane_table_", x.index, found.planes),
         table_text("weight_table_", w.index, (*found.planes, *_taps(found))),
         f"int64_t planes_[{static(total(found.planes))}], weights_[{_weights(found)}];",
@@ -212,7 +213,8 @@ def _loops(found: Window, schedule: GemmSchedule, x: Operand, w: Operand) -> lis
     borders = "first_" if pad.steady else "true"
     starts = ", ".join(_text(i) for i in pad.start)
     return [
-        f"const int threads_ = {serial} ? 1 : int(kw::min<int64_t>(kw::min({schedule.threads}, kw::max_threads()), units_));",
+        f"const int most_ = kw::min({schedule.threads}, kw::max_threads());",
+        f"const int threads_ = {serial} ? 1 : int(kw::min<int64_t>(most_, units_));",
         "kw::parallel(threads_, [&](int thread_, int count_) {",
         f"float* const plane_ = reinterpret_cast<float*>(scratch) + thread_ * {each};",
         f"float* const w_ = plane_ + {size_text(_plane(found, schedule, x))};",

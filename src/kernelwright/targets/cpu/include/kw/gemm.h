@@ -11,6 +11,13 @@
 extern "C" void GOMP_barrier(void);
 #endif
 
+// One copy of a function, whatever the constants of its calls: these are compiled into every kernel.
+#ifdef __clang__
+#define KW_ONCE __attribute__((noinline))
+#else
+#define KW_ONCE __attribute__((noinline, noclone))
+#endif
+
 namespace kw {
 
 // All threads of the surrounding kw::parallel meet here.
@@ -46,7 +53,7 @@ struct Axes {
   int64_t size[D], stride[D];
 
   // out[i] = offset of the fused coordinate start + i.
-  void table(int64_t start, int64_t n, int64_t* out) const {
+  KW_ONCE void table(int64_t start, int64_t n, int64_t* out) const {
     int64_t at[D], rest = start, offset = 0;
     for (int d = D - 1; d >= 0; --d) {
       at[d] = d ? rest % size[d] : rest;
@@ -130,15 +137,18 @@ struct Runs {
 template <int STEP, int COUNT, class S>
 KW_INLINE void pack_runs(float* dst, int pitch, int slot, int width, const S* p, const Runs& runs, const int64_t* k,
                          int64_t kc) {
-  vi valid = first(width);
+  vi valid = first(width), from[COUNT];
+  int64_t at[COUNT];
+#pragma GCC unroll 4
+  for (int r = 0; r < COUNT; ++r) at[r] = runs.at[r], from[r] = runs.from[r];  // locals, so that stores cannot alias them
   for (int64_t i = 0; i < kc; ++i, dst += pitch) {
     vf v{};
 #pragma GCC unroll 4
     for (int r = 0; r < COUNT; ++r) {
-      const S* q = p + k[i] + runs.at[r];
+      const S* q = p + k[i] + at[r];
       vf x = load(q);
       if constexpr (STEP == 2) x = every_second(x, load(q + 15));
-      v = r ? select(runs.from[r], x, v) : x;
+      v = r ? select(from[r], x, v) : x;
     }
     if (width == 16) store(dst, v);
     else if (slot == 16) store(dst, select(valid, v, vf{}));
@@ -146,10 +156,38 @@ KW_INLINE void pack_runs(float* dst, int pitch, int slot, int width, const S* p,
   }
 }
 
+// dst[i * pitch + lane] for i < run <= 16, where every lane's `run` elements are contiguous: a transposition.
+template <class S>
+KW_ONCE void pack_along_k(float* dst, int pitch, int slot, int width, const S* p, const int64_t* lane, int run) {
+  vf rows[16];
+  if (run == 16 && width == 16) {
+#pragma GCC unroll 16
+    for (int r = 0; r < 16; ++r) rows[r] = load(p + lane[r]);
+  } else {
+    float all[16][16] = {};
+#pragma GCC unroll 1
+    for (int r = 0; r < width; ++r) store(all[r], load(p + lane[r], run));
+#pragma GCC unroll 16
+    for (int r = 0; r < 16; ++r) rows[r] = load(all[r]);
+  }
+  transpose(rows);
+  if (run == 16) {
+    vi mask = first(slot);
+#pragma GCC unroll 16
+    for (int r = 0; r < 16; ++r) store_mask(dst + r * pitch, rows[r], mask);
+    return;
+  }
+  float all[16][16];
+#pragma GCC unroll 16
+  for (int r = 0; r < 16; ++r) store(all[r], rows[r]);
+#pragma GCC unroll 1
+  for (int r = 0; r < run; ++r) store(dst + r * pitch, load(all[r]), slot);
+}
+
 // One group of `slot` <= 16 lanes over kc steps: dst[i * pitch + lane]; lanes from `width` on become zero.
 template <class S>
-__attribute__((noinline)) void pack_group(float* dst, int pitch, int slot, int width, Source<S> src,
-                                          const int64_t* lane, const int64_t* k, int64_t kc) {
+KW_ONCE void pack_group(float* dst, int pitch, int slot, int width, Source<S> src, const int64_t* lane,
+                        const int64_t* k, int64_t kc) {
   Runs runs(lane, width);
   bool along_k = runs.count > 1 && kc >= 4 && k[1] - k[0] == 1 && k[2] - k[0] == 2 && k[3] - k[0] == 3;
   if (runs.count <= Runs::MOST && !(along_k && (runs.count > 2 || (kc >= 8 && k[7] - k[0] == 7)))) {
@@ -159,14 +197,12 @@ __attribute__((noinline)) void pack_group(float* dst, int pitch, int slot, int w
       k_hi = max(k_hi, k[i]);
     }
     if (runs.inside(src.lo, src.hi, k_lo, k_hi)) {
-      if (runs.step == 1) {
-        if (runs.count == 1) return pack_runs<1, 1>(dst, pitch, slot, width, src.p, runs, k, kc);
-        if (runs.count == 2) return pack_runs<1, 2>(dst, pitch, slot, width, src.p, runs, k, kc);
-        for (int r = runs.count; r < 4; ++r) runs.at[r] = runs.at[0], runs.from[r] = vi{};
-        return pack_runs<1, 4>(dst, pitch, slot, width, src.p, runs, k, kc);
-      }
-      if (runs.count == 1) return pack_runs<2, 1>(dst, pitch, slot, width, src.p, runs, k, kc);
-      for (int r = runs.count; r < 4; ++r) runs.at[r] = runs.at[0], runs.from[r] = vi{};
+      int step = runs.step, count = runs.count;
+      for (int r = count; r < 4; ++r) runs.at[r] = runs.at[0], runs.from[r] = vi{};
+      if (step == 1 && count == 1) return pack_runs<1, 1>(dst, pitch, slot, width, src.p, runs, k, kc);
+      if (step == 1 && count == 2) return pack_runs<1, 2>(dst, pitch, slot, width, src.p, runs, k, kc);
+      if (step == 1) return pack_runs<1, 4>(dst, pitch, slot, width, src.p, runs, k, kc);
+      if (count == 1) return pack_runs<2, 1>(dst, pitch, slot, width, src.p, runs, k, kc);
       return pack_runs<2, 4>(dst, pitch, slot, width, src.p, runs, k, kc);
     }
   }
@@ -174,25 +210,7 @@ __attribute__((noinline)) void pack_group(float* dst, int pitch, int slot, int w
     int run = 1;
     while (run < 16 && i + run < kc && k[i + run] - k[i] == run) ++run;
     if (along_k && run >= 3) {
-      vf rows[16];
-      if (run == 16) {
-#pragma GCC unroll 16
-        for (int r = 0; r < 16; ++r) rows[r] = r < width ? load(src.p + lane[r] + k[i]) : vf{};
-      } else {
-#pragma GCC unroll 16
-        for (int r = 0; r < 16; ++r) rows[r] = r < width ? load(src.p + lane[r] + k[i], run) : vf{};
-      }
-      transpose(rows);
-      float* d = dst + i * pitch;
-      if (run == 16 && slot == 16) {
-#pragma GCC unroll 16
-        for (int r = 0; r < 16; ++r) store(d + r * pitch, rows[r]);
-      } else {
-        vi mask = first(slot);
-#pragma GCC unroll 16
-        for (int r = 0; r < 16; ++r)
-          if (r < run) store_mask(d + r * pitch, rows[r], mask);
-      }
+      pack_along_k(dst + i * pitch, pitch, slot, width, src.p + k[i], lane, run);
       i += run;
       continue;
     }
@@ -203,7 +221,7 @@ __attribute__((noinline)) void pack_group(float* dst, int pitch, int slot, int w
 }
 
 template <class S>
-__attribute__((noinline)) void pack_group(double* dst, int pitch, int slot, int width, Source<S> src,
+KW_ONCE void pack_group(double* dst, int pitch, int slot, int width, Source<S> src,
                                           const int64_t* lane, const int64_t* k, int64_t kc) {
   for (int64_t i = 0; i < kc; ++i, dst += pitch) {
     for (int j = 0; j < width; ++j) dst[j] = static_cast<double>(get(src.p + lane[j] + k[i]));
@@ -220,7 +238,7 @@ KW_INLINE void copy_lanes(double* d, const S* s) {
 
 // Packs n lanes into panels of `pitch` lanes, `panel` elements apart; short panels are filled up with zeros.
 template <class T, class S>
-__attribute__((noinline)) void pack(T* dst, int pitch, int64_t panel, Source<S> src, const int64_t* lane, int64_t n,
+KW_ONCE void pack(T* dst, int pitch, int64_t panel, Source<S> src, const int64_t* lane, int64_t n,
                                     const int64_t* k, int64_t kc) {
   int64_t full = 0;  // lanes that are one contiguous run of whole groups: copied row by row, as memory likes it
   if (pitch % 16 == 0) {
@@ -269,7 +287,7 @@ KW_INLINE void copy_row(double* d, const S* p, int64_t n, int64_t step) {
 // tensor becomes `fill`, unless `borders` says that an earlier copy has written that. Rows (all dimensions but the last)
 // [row0, row1) of the window are written.
 template <int D, class T, class S>
-__attribute__((noinline)) void pad(T* dst, const S* src, const int64_t (&extent)[D], const int64_t (&start)[D],
+KW_ONCE void pad(T* dst, const S* src, const int64_t (&extent)[D], const int64_t (&start)[D],
                                    const int64_t (&size)[D], const int64_t (&stride)[D], T fill, int64_t row0,
                                    int64_t row1, bool borders = true) {
   int64_t width = extent[D - 1], first_in = min(max<int64_t>(0, -start[D - 1]), width);
@@ -304,7 +322,7 @@ __attribute__((noinline)) void pad(T* dst, const S* src, const int64_t (&extent)
 // ── micro-kernel ───────────────────────────────────────────────────────────────────────────────────────────────────
 // tile[MR][NV vectors] (+)= a[kc][MR] * b[kc][NV vectors]; only the first USE vectors of each row of b and tile.
 template <class T, int MR, int NV, int USE>
-__attribute__((noinline)) void micro(int64_t kc, const T* KW_RESTRICT a, int pitch, const T* KW_RESTRICT b,
+KW_ONCE void micro(int64_t kc, const T* KW_RESTRICT a, int pitch, const T* KW_RESTRICT b,
                                      T* KW_RESTRICT tile, bool add) {
   constexpr int L = Lanes<T>::L;
   V<T> acc[MR][USE];
@@ -419,7 +437,8 @@ KW_INLINE bool rows_balance(int64_t units, int64_t row_panels, int threads) {
 }
 
 // Threads split (batch x column panels) evenly, or the row panels where that balances better. SHARED: A is the same for
-// every batch, so all threads pack it together, chunk by chunk, and then share it.
+// every batch, so all threads pack it together, chunk by chunk, and then share it; unless each panel of A is needed only
+// once per thread: then it is packed on the spot, while it is in the nearest cache, and the longer side is split.
 template <class Tl, bool SHARED, class Enter, class PackA, class PackB, class Finish>
 KW_INLINE void product(const Shape& s, int threads, char* scratch, const Enter& enter, const PackA& pack_a,
                        const PackB& pack_b, const Finish& finish) {
@@ -427,11 +446,15 @@ KW_INLINE void product(const Shape& s, int threads, char* scratch, const Enter& 
   int64_t row_panels = ceil_div(s.m, Tl::MR), column_panels = ceil_div(s.n, Tl::NR), block_panels = s.nc / Tl::NR;
   int64_t chunk = max<int64_t>(1, s.mc / Tl::MR), k_blocks = ceil_div(s.k, s.kc);
   int64_t units = s.batch * column_panels;
-  bool split_rows = threads > 1 && rows_balance(units, row_panels, threads), shared = SHARED && !split_rows;
+  bool once = units <= block_panels * threads && row_panels <= chunk * threads;
+  bool split_rows = threads > 1 && (rows_balance(units, row_panels, threads) ||
+                                    (once && s.batch == 1 && s.m > s.n && units <= block_panels &&
+                                     !rows_balance(row_panels, units, threads)));
+  bool shared = SHARED && !split_rows && !once;
   int64_t partials = s.k > s.kc ? min(chunk, row_panels) * min(block_panels, column_panels) : 0;
   int64_t per_thread = Buffers<Tl>::elements(s, partials);
   T* base = reinterpret_cast<T*>(scratch);
-  parallel(threads, [&](int thread, int count) {
+  parallel(threads, [&](int thread, int count) KW_ONCE {
     Buffers<Tl> buf(base + thread * per_thread, s);
     T* packed = shared ? base + count * per_thread : nullptr;
     int64_t j0 = split_rows ? 0 : units * thread / count, j1 = split_rows ? units : units * (thread + 1) / count;
@@ -469,7 +492,7 @@ KW_INLINE void product_split_k(const Shape& s, int threads, char* scratch, const
   int64_t k_blocks = ceil_div(s.k, s.kc), tiles = row_panels * column_panels;
   int64_t per_thread = Buffers<Tl>::elements(s, tiles);
   T* base = reinterpret_cast<T*>(scratch);
-  parallel(threads, [&](int thread, int count) {
+  parallel(threads, [&](int thread, int count) KW_ONCE {
     Buffers<Tl> buf(base + thread * per_thread, s);
     for (int64_t batch = 0; batch < s.batch; ++batch) {
       int64_t b0 = k_blocks * thread / count, b1 = k_blocks * (thread + 1) / count;

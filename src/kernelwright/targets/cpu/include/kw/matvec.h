@@ -8,7 +8,7 @@ namespace matvec {
 
 // tile[m * width + j] = sum_k a[m][k] * b[rows[j] + k] for j < n: every row of B is contiguous along k.
 template <int MR, class S>
-__attribute__((noinline)) void dot(float* tile, int width, const float* a, int64_t pitch, const S* b,
+KW_ONCE void dot(float* tile, int width, const float* a, int64_t pitch, const S* b,
                                    const int64_t* rows, int n, int64_t k) {
   constexpr int NB = MR <= 2 ? 4 : 2, UNROLL = MR == 1 ? 2 : 1;
   for (int j = 0; j < n; j += NB) {
@@ -56,7 +56,7 @@ __attribute__((noinline)) void dot(float* tile, int width, const float* a, int64
 
 // tile[m * width + j] = sum_k a[m][k] * b[steps[k] + j] for j < n: the columns of B are contiguous.
 template <int MR, class S>
-__attribute__((noinline)) void axpy(float* tile, int width, const float* a, int64_t pitch, const S* b,
+KW_ONCE void axpy(float* tile, int width, const float* a, int64_t pitch, const S* b,
                                     const int64_t* steps, int n, int64_t k, bool add) {
   constexpr int KB = 8;
   if (!add)

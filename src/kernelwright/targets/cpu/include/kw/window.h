@@ -69,7 +69,7 @@ struct Window {
   }
 
   // tile[ROWS or 2 * ROWS][NV * 16] = sum over `planes` of the window at x + planes[e], with weights w + e * KH * KW.
-  static __attribute__((noinline)) void run(float* tile, const float* x, int64_t pitch, const float* w,
+  static KW_ONCE void run(float* tile, const float* x, int64_t pitch, const float* w,
                                             const int64_t* planes, int64_t count) {
     vf acc[ROWS][NV];
 #pragma GCC unroll 16
