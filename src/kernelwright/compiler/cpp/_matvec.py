@@ -90,7 +90,8 @@ def _body(schedule: GemmSchedule) -> list[str]:
         return [
             f"int64_t columns_at_[{schedule.nc}];",
             "b_free_.table(n_, columns_, columns_at_);",
-            f"kw::matvec::dot<{schedule.mr}>(tile_, {schedule.nc}, a_, k_size_, from_, columns_at_, columns_, k_size_);",
+            f"kw::matvec::dot<{schedule.mr}>(tile_, {schedule.nc}, a_, k_size_, from_, columns_at_, columns_, "
+            "k_size_);",
         ]
     return [
         f"int64_t steps_[{STEPS}], first_;",
