@@ -119,7 +119,7 @@ def test_a_size_that_cannot_vary() -> None:
 
 
 def _trained(module: nn.Module, *inputs: torch.Tensor) -> set[str]:
-    """Compile forward and backward through the interpreter; outputs and gradients must be eager's. Returns the notes."""
+    """Train through the interpreter: outputs and gradients must be eager's. Returns the programs' notes."""
     import copy
 
     from torch._dynamo.backends.common import aot_autograd

@@ -115,7 +115,7 @@ def test_views() -> None:
         return [
             x.permute(2, 0, 1) + 1, x.permute(2, 0, 1).reshape(4, 6) * 2, (x * 2).reshape(3, 8).t().reshape(-1),
             x[:, ::2, -3:] + x[0, :2, :3], x.flip(0, 2) * x, x.expand(5, 2, 3, 4) * 2, x.repeat(2, 1, 3) + 1,
-            x.roll((1, -2), (0, 1)), x.roll(2), x.movedim(0, 2).contiguous(), x.unfold(2, 3, 1) * 2, x, x.transpose(0, 1),
+            x.roll((1, -2), (0, 1)), x.roll(2), x.movedim(0, 2).contiguous(), x.unfold(2, 3, 1) * 2, x, x.mT,
             sum(x.unbind(1)), torch.cat(x.chunk(2, 2)[::-1], 0), x.diagonal(1, 1, 2), x[:, None], x.flatten(1)[:, 3:7],
             x[1].reshape(-1)[2:8].reshape(2, 3), x.squeeze().unsqueeze(-1).sum(0), x.view(2, 3, 2, 2)[:, :, 1] * 3,
         ]  # fmt: skip
@@ -391,7 +391,8 @@ def test_losses() -> None:
         names = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "soft_margin_loss", "poisson_nll_loss")
         simple = [getattr(F, n)(x, y, reduction=r) for n in names for r in ("mean", "none")]
         return [
-            *simple, F.kl_div(x, p, reduction="batchmean"), F.kl_div(x, y, log_target=True), F.binary_cross_entropy(p, q),
+            *simple, F.kl_div(x, p, reduction="batchmean"), F.kl_div(x, y, log_target=True),
+            F.binary_cross_entropy(p, q),
             F.binary_cross_entropy_with_logits(x, p, pos_weight=q[0]), F.hinge_embedding_loss(x, y),
             F.cosine_embedding_loss(x, y, y[:, 0]), F.triplet_margin_loss(x, y, p), F.margin_ranking_loss(x, p, y),
             F.multilabel_soft_margin_loss(x, p.round()), F.cross_entropy(x, p),
@@ -404,7 +405,8 @@ def test_class_losses() -> None:
     def fn(x: torch.Tensor, y: torch.Tensor, w: torch.Tensor) -> list[torch.Tensor]:
         return [
             F.cross_entropy(x, y), F.cross_entropy(x, y, ignore_index=0), F.cross_entropy(x, y, w), F.nll_loss(x, y),
-            F.cross_entropy(x, y, label_smoothing=0.1), F.cross_entropy(x, y, reduction="none"), F.multi_margin_loss(x, y),
+            F.cross_entropy(x, y, label_smoothing=0.1), F.cross_entropy(x, y, reduction="none"),
+            F.multi_margin_loss(x, y),
         ]  # fmt: skip
 
     check(fn, rand(3, 5), torch.tensor([1, 0, 4]), torch.rand(5))

@@ -23,21 +23,22 @@ Source = tuple[str, int | str]
 
 # Lowered directly: a decomposition would hide their structure or spend more passes.
 _KEPT = (
-    "linear", "matmul", "einsum", "scaled_dot_product_attention", "instance_norm", "lstm", "gru", "rnn_tanh", "rnn_relu",
-    "native_layer_norm", "native_group_norm", "_softmax", "_log_softmax", "gelu", "silu", "mish", "softplus", "elu",
-    "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "log_sigmoid_forward", "addmm", "mm", "bmm", "baddbmm", "addmv",
-    "convolution", "convolution_backward", "native_batch_norm", "_native_batch_norm_legit_functional",
-    "_native_batch_norm_legit_no_training", "_native_batch_norm_legit", "max_pool2d_with_indices",
-    "max_pool3d_with_indices", "avg_pool2d", "avg_pool3d", "avg_pool1d", "adaptive_avg_pool2d", "_adaptive_avg_pool2d",
-    "_adaptive_avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d", "logsumexp", "var", "std", "var_mean", "std_mean",
-    "pixel_shuffle", "embedding", "upsample_bilinear2d", "upsample_linear1d",
-    "upsample_trilinear3d", "native_dropout", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
-    "_softmax_backward_data", "_log_softmax_backward_data", "native_layer_norm_backward", "gelu_backward",
-    "silu_backward", "embedding_dense_backward", "tril", "triu", "roll", "flip", "stack", "constant_pad_nd", "sum", "prod",
-    "mean", "linalg_vector_norm", "cumsum", "cumprod", "logcumsumexp", "index_select", "fused_rms_norm", "_fused_rms_norm",
-    "pixel_unshuffle", "split_with_sizes", "unbind", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d",
-    "replication_pad1d", "replication_pad2d", "replication_pad3d", "addcmul", "addcdiv", "threshold_backward",
-    "repeat", "dot", "mv",
+    "linear", "matmul", "einsum", "scaled_dot_product_attention", "instance_norm", "lstm", "gru", "rnn_tanh",
+    "rnn_relu", "native_layer_norm", "native_group_norm", "_softmax", "_log_softmax", "gelu", "silu", "mish",
+    "softplus", "elu", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "log_sigmoid_forward", "addmm", "mm",
+    "bmm", "baddbmm", "addmv", "convolution", "convolution_backward", "native_batch_norm",
+    "_native_batch_norm_legit_functional", "_native_batch_norm_legit_no_training", "_native_batch_norm_legit",
+    "max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool2d", "avg_pool3d", "avg_pool1d",
+    "adaptive_avg_pool2d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d",
+    "logsumexp", "var", "std", "var_mean", "std_mean", "pixel_shuffle", "embedding", "upsample_bilinear2d",
+    "upsample_linear1d", "upsample_trilinear3d", "native_dropout", "upsample_nearest1d", "upsample_nearest2d",
+    "upsample_nearest3d", "_softmax_backward_data", "_log_softmax_backward_data", "native_layer_norm_backward",
+    "gelu_backward", "silu_backward", "embedding_dense_backward", "tril", "triu", "roll", "flip", "stack",
+    "constant_pad_nd", "sum", "prod", "mean", "linalg_vector_norm", "cumsum", "cumprod", "logcumsumexp",
+    "index_select", "fused_rms_norm", "_fused_rms_norm", "pixel_unshuffle", "split_with_sizes", "unbind",
+    "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d", "replication_pad2d",
+    "replication_pad3d", "addcmul", "addcdiv", "threshold_backward", "repeat", "dot", "mv",
+    "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention_for_cpu_backward",
 )  # fmt: skip
 
 

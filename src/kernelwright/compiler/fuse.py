@@ -41,6 +41,7 @@ from .program import (
     Scan,
     Statement,
     Store,
+    Tensor,
     contiguous,
 )
 from .simplify import common_statements, fold_constants
@@ -147,8 +148,8 @@ def _unite(program: Program, position: int, source: str, target: str) -> Program
     return replace(program, statements=statements, tensors=_bases_first(tensors))
 
 
-def _bases_first(tensors: dict[str, object]) -> dict[str, object]:  # type: ignore[type-arg]
-    bases = {n: t for n, t in tensors.items() if t.alias is None}  # type: ignore[attr-defined]
+def _bases_first(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    bases = {n: t for n, t in tensors.items() if t.alias is None}
     return bases | {n: t for n, t in tensors.items() if n not in bases}
 
 
@@ -346,7 +347,7 @@ def _inlined_by_index(producer: Map, consumer: Map | Reduce | Scan, loads: tuple
     store = producer.store
     if any(n.tensor != store.tensor for n in loads):
         return None
-    names = []
+    names: list[str | None] = []
     for index in store.index:
         if not index.terms and same(index.offset, 0):
             names.append(None)
@@ -435,7 +436,7 @@ def _moved_scan(program: Program, scan: Scan, copy: Map) -> Scan | None:
 
 
 def _axis_size(scan: Scan, index: Index, size: object) -> bool:
-    return any(Index.axis(a.name) == index and same(a.size, size) for a in axes_of(scan))  # type: ignore[arg-type]
+    return any(Index.axis(a.name) == index and same(a.size, size) for a in axes_of(scan))
 
 
 _REWRITES: tuple[Callable[[Program], Program], ...] = (

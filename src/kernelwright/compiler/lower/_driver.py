@@ -14,6 +14,7 @@ import torch
 from torch import fx
 
 from ...errors import Unsupported
+from .._dataflow import HEAVY
 from ..capture import Captured
 from ..program import DTYPES, Expr, Extern, Index, Iota, Op, Program, Size, Symbol, Tensor, contiguous
 from ._builder import Builder
@@ -25,41 +26,6 @@ HANDLERS: dict[str, Handler] = {}
 
 # Where a tensor lives and how it is allocated never changes what is computed.
 _IGNORED = frozenset({"layout", "device", "pin_memory", "memory_format", "non_blocking", "dtype"})
-# Worth a pass through memory rather than being repeated along a broadcast.
-_HEAVY = frozenset(
-    [
-        "div",
-        "pow",
-        "sqrt",
-        "rsqrt",
-        "exp",
-        "exp2",
-        "expm1",
-        "log",
-        "log2",
-        "log10",
-        "log1p",
-        "sin",
-        "cos",
-        "tan",
-        "asin",
-        "acos",
-        "atan",
-        "sinh",
-        "cosh",
-        "tanh",
-        "asinh",
-        "acosh",
-        "atanh",
-        "erf",
-        "erfc",
-        "lgamma",
-        "sigmoid",
-        "atan2",
-        "fmod",
-        "mod",
-    ]
-)
 
 # Constant tensors of at most so many elements need no memory.
 _LITERAL = 16
@@ -90,7 +56,7 @@ def size_of(value: object) -> Size:
         return int(expr) if expr.is_Integer else expr
     if isinstance(value, sympy.Expr):
         return int(value) if value.is_Integer else value
-    return int(value)  # type: ignore[call-overload, no-any-return]
+    return int(value)  # type: ignore[call-overload]
 
 
 def strides_of(value: torch.Tensor) -> tuple[Size, ...]:
@@ -101,9 +67,10 @@ def strides_of(value: torch.Tensor) -> tuple[Size, ...]:
 class Lowering(Builder):
     """A builder that also knows the graph node being lowered."""
 
-    def __init__(self, captured: Captured) -> None:
+    def __init__(self, captured: Captured, keep: frozenset[str] = frozenset()) -> None:
         super().__init__()
         self.captured = captured
+        self.keep = keep
         self.env: dict[fx.Node, Any] = {}
         self.notes: list[str] = []
         self.reasons: dict[str, str] = {}  # why a node stayed an ATen call, for whoever debugs a lowering
@@ -154,7 +121,7 @@ class Lowering(Builder):
 
     def is_heavy(self, value: Lazy) -> bool:
         expr = value.at(tuple(Index.axis(f"_{k}") for k in range(value.rank)))
-        return any(isinstance(n, Op) and n.name in _HEAVY for n in expr.walk())
+        return any(isinstance(n, Op) and n.name in HEAVY for n in expr.walk())
 
     # ── the walk ──
 
@@ -202,7 +169,7 @@ class Lowering(Builder):
 
     def _lower_op(self, node: fx.Node) -> Any:
         name = node.target._schema.name.removeprefix("aten::")  # type: ignore[union-attr]
-        handler = HANDLERS.get(name) if _plain(node.meta.get("val")) else None
+        handler = HANDLERS.get(name) if _plain(node.meta.get("val")) and name not in self.keep else None
         mark = self.mark()
         try:
             if handler is None:
@@ -366,9 +333,12 @@ def _dense(value: torch.Tensor) -> bool:
     return True
 
 
-def lower(captured: Captured) -> Program:
-    """The tensor program of a captured graph. What has no lowering is an :class:`Extern` and named in ``notes``."""
-    return Lowering(captured).run()
+def lower(captured: Captured, keep: frozenset[str] = frozenset()) -> Program:
+    """The tensor program of a captured graph. What has no lowering is an :class:`Extern` and named in ``notes``.
+
+    ``keep`` names operations ("convolution_backward") that are to stay ATen calls although they could be lowered.
+    """
+    return Lowering(captured, keep).run()
 
 
 __all__ = ["HANDLERS", "Lowering", "dtype_name", "lower", "lowers", "numel", "replace", "size_of"]

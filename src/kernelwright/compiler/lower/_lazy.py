@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..sizes import exact_quotient, is_one, numel, same, same_shape
 from ..program import Const, Expr, FloorDiv, Index, Iota, Load, Mod, Op, Size, Value, contiguous
+from ..sizes import exact_quotient, is_one, numel, same, same_shape
 
 Indices = tuple[Index, ...]
 

@@ -234,7 +234,7 @@ def cdist(low: Lowering, x1: Lazy, x2: Lazy, p: float, compute_mode: int | None 
     def at(index: Indices, rindex: Indices) -> Expr:
         a = cast(left.at((*index[:-2], index[-2], rindex[0])), kind)
         b = cast(right.at((*index[:-2], index[-1], rindex[0])), kind)
-        return each(op("sub", a, b))  # type: ignore[no-any-return]
+        return each(op("sub", a, b))
 
     return low.reduce(low.shape, (x1.shape[-1],), name, at, low.dtype, finish)
 

@@ -95,7 +95,7 @@ def group_norm(
     x = low.realise_contiguous(input)
     channels = x.shape[1]
     require(isinstance(channels, int), "a varying number of channels")
-    per_group = channels // group  # type: ignore[operator]
+    per_group = channels // group
     grouped = low.reshape(x, (x.shape[0], group, per_group, *x.shape[2:]))
     dims = tuple(range(2, grouped.rank))
     mean, _, inverse = _moments(low, grouped, dims, eps)
@@ -135,7 +135,8 @@ def _batch_norm(
     w, b = _along(low, weight, x.shape, 1), _along(low, bias, x.shape, 1)
     if not training:
         require(mean is not None and var is not None, "no running statistics")
-        assert mean is not None and var is not None
+        assert mean is not None
+        assert var is not None
         inverse = pointwise(var.shape, kind, lambda v: op("rsqrt", op("add", cast(v, kind), const(eps, kind))), var)
         inverse = low.realise(inverse)
         out = _affine(low, x, spread(mean, x.shape, dims), spread(inverse, x.shape, dims), w, b, x.dtype)

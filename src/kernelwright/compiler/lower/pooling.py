@@ -92,7 +92,7 @@ def _flat_place(acc: Expr, index: Indices, kernel: Sequence[int], steps: Sequenc
                 gaps: Sequence[int], sizes: Sequence[Size]) -> Expr:  # fmt: skip
     """The position in the plane of a winning tap (given as a row-major position in the window)."""
     total: Expr | None = None
-    inner = int(numel(tuple(kernel)))  # type: ignore[arg-type]
+    inner = int(numel(tuple(kernel)))
     rest: Expr = acc
     for i, k, s, p, g, size in zip(index, kernel, steps, pads, gaps, sizes, strict=True):
         inner //= k
@@ -186,7 +186,7 @@ def _adaptive(low: Lowering, x: Lazy, lead: int, outs: tuple[Size, ...]) -> tupl
     sizes = x.shape[lead:]
     if not all(isinstance(a, int) and isinstance(b, int) and a % b == 0 for a, b in zip(sizes, outs, strict=True)):
         return None, None
-    kernel = tuple(int(a) // int(b) for a, b in zip(sizes, outs, strict=True))  # type: ignore[arg-type]
+    kernel = tuple(int(a) // int(b) for a, b in zip(sizes, outs, strict=True))
     source = x if x.free else low.realise(x)
 
     def at(index: Indices, taps: Indices) -> Expr:
@@ -204,7 +204,7 @@ def _uneven(
     require(all(isinstance(s, int) for s in (*sizes, *outs)), "a size that varies")
     kind = compute(x.dtype)
     source = x if x.free else low.realise(x)
-    pairs = [(int(a), int(b)) for a, b in zip(sizes, outs, strict=True)]  # type: ignore[arg-type]
+    pairs = [(int(a), int(b)) for a, b in zip(sizes, outs, strict=True)]
     kernel = tuple(max(-(-((i + 1) * a) // b) - i * a // b for i in range(b)) for a, b in pairs)
 
     def bounds(i: Index, a: int, b: int) -> tuple[Expr, Expr]:

@@ -287,4 +287,4 @@ def running_extremum(low: Lowering, self: Lazy, dim: int) -> tuple[Lazy, Lazy | 
     return low.scan(self, wrap(dim, self.rank), name, self.dtype), None
 
 
-__all__ = ["distance", "centred_squares", "expand", "keep", "log_sum_exp", "mean_of", "reduced", "softmax", "spread"]
+__all__ = ["centred_squares", "distance", "expand", "keep", "log_sum_exp", "mean_of", "reduced", "softmax", "spread"]

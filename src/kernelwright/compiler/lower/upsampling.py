@@ -13,7 +13,7 @@ from ._lazy import Indices, Lazy, cast, compute, const, floor_div, is_one, op, v
 
 def _scale(size_in: Size, size_out: Size, given: float | None) -> float:
     require(isinstance(size_in, int) and isinstance(size_out, int), "a size that varies")
-    return 1.0 / given if given else int(size_in) / int(size_out)  # type: ignore[arg-type]
+    return 1.0 / given if given else int(size_in) / int(size_out)
 
 
 def _source(low: Lowering, self: Lazy | None, input: Lazy | None) -> Lazy:
@@ -59,7 +59,7 @@ def _nearest(index: Index, factor: float, size: Size) -> Index:
 
 
 def _at_most(value: Expr, size: Size) -> Expr:
-    return op("minimum", value, const(int(size) - 1, "int64"))  # type: ignore[arg-type]
+    return op("minimum", value, const(int(size) - 1, "int64"))
 
 
 # ── linear ──
@@ -78,11 +78,11 @@ def upsample_linear(
     sizes, outs = source.shape[2:], low.shape[2:]
     steps = [_scale(a, b, g) for a, b, g in zip(sizes, outs, given, strict=True)]
     if align_corners:
-        steps = [(int(a) - 1) / (int(b) - 1) if int(b) > 1 else 0.0 for a, b in zip(sizes, outs, strict=True)]  # type: ignore[arg-type]
+        steps = [(int(a) - 1) / (int(b) - 1) if int(b) > 1 else 0.0 for a, b in zip(sizes, outs, strict=True)]
 
     def at(index: Indices) -> Expr:
         corners = [
-            _corners(i, step, int(size), align_corners, kind)  # type: ignore[arg-type]
+            _corners(i, step, int(size), align_corners, kind)
             for i, step, size in zip(index[2:], steps, sizes, strict=True)
         ]
         total: Expr | None = None

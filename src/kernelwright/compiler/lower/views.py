@@ -246,7 +246,7 @@ def _rolled(value: Lazy, shifts: list[int], dims: list[int]) -> Lazy:
 
 @lowers("pixel_shuffle")
 def pixel_shuffle(low: Lowering, self: Lazy, upscale_factor: int) -> Lazy:
-    r, lead, (c, h, w) = upscale_factor, self.shape[:-3], self.shape[-3:]
+    r, lead, (h, w) = upscale_factor, self.shape[:-3], self.shape[-2:]
     n = len(lead)
     inner = low.reshape(self, (*lead, low.shape[-3], r, r, h, w))
     return low.reshape(permuted(inner, (*range(n), n, n + 3, n + 1, n + 4, n + 2)), low.shape)
