@@ -1,38 +1,174 @@
-// Elementary functions of sixteen float32 lanes (and of doubles where said), in vector arithmetic alone.
+// Elementary functions on sixteen float32 lanes in straight-line vector arithmetic: no calls, no tables, no branches but
+// for arguments of sin, cos and tan so large that reducing them takes more bits than three floats carry.
 //
-// Polynomials are minimax fits (Lawson iterations over Chebyshev nodes) of the function named beside them, computed for
-// this file. Errors are a few units in the last place over the whole range; NaN, infinities, zeros and denormals behave
-// as in the C library.
+// The polynomials are minimax fits of the relative error of the function, their coefficients rounded one after the other
+// with those that follow fitted again. tests/targets/test_elementary.py asserts the errors in units in the last place.
+// The bounds need fused multiply-add; without it (-mno-fma) they grow by a unit or two.
 #pragma once
 #include <kw/vec.h>
 
 namespace kw {
 
-// c0 + c1 x + c2 x^2 + ...
-KW_INLINE vf horner(vf, float c) { return splat<vf>(c); }
-KW_INLINE vd horner(vd, double c) { return splat<vd>(c); }
-template <class V, class C, class... Rest>
-KW_INLINE V horner(V x, C c, Rest... rest) {
-  return horner(x, rest...) * x + c;
-}
+// ── parts ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+namespace lane {
 
-KW_INLINE vf as_float(vi x) { return (vf)x; }
-KW_INLINE vi as_int(vf x) { return (vi)x; }
-KW_INLINE vf magnitude(vf x) { return as_float(as_int(x) & 0x7fffffff); }
-KW_INLINE vi sign_bit(vf x) { return as_int(x) & INT32_MIN; }
-// To nearest, ties to even, for |x| < 2^22.
-KW_INLINE vf nearest(vf x) {
-  return (x + 0x1.8p23f) - 0x1.8p23f;
+// c + c1 x + c2 x^2 + ...
+KW_INLINE vf poly(vf, float c) { return splat<vf>(c); }
+template <class... C>
+KW_INLINE vf poly(vf x, float c, float next, C... rest) {
+  return poly(x, next, rest...) * x + c;
 }
-// x 2^n for any n a float can hold, with gradual underflow.
-KW_INLINE vf scale2(vf x, vf n) {
-#if defined(__AVX512F__) && !defined(__clang__)
-  return __builtin_ia32_scalefps512_mask(x, n, x, (short)-1, 4);
+KW_INLINE vf magnitude(vf x) { return (vf)((vi)x & 0x7fffffff); }
+KW_INLINE vf with_sign(vf x, vf s) { return (vf)(((vi)x & 0x7fffffff) | ((vi)s & INT32_MIN)); }
+
+// One rounding, where the algorithm depends on it; elsewhere the compiler contracts a * b + c by itself.
+KW_INLINE vf fma(vf a, vf b, vf c) {
+#if defined(__clang__)
+  return __builtin_elementwise_fma(a, b, c);
+#elif defined(__AVX512F__)
+  return __builtin_ia32_vfmaddps512_mask(a, b, c, (short)-1, 4);
 #else
-  vi k = __builtin_convertvector(n, vi), half = k >> 1, rest = k - half;
-  return x * as_float((half + 127) << 23) * as_float((rest + 127) << 23);
+  for (int k = 0; k < W; ++k) c[k] = __builtin_fmaf(a[k], b[k], c[k]);
+  return c;
 #endif
 }
+KW_INLINE vf fma(vf a, float b, vf c) { return fma(a, splat<vf>(b), c); }
+
+// x bounded, NaN kept: the instruction returns its second operand where the two do not compare.
+KW_INLINE vf at_most(vf x, float bound) {
+#if defined(__AVX512F__) && !defined(__clang__)
+  return __builtin_ia32_minps512_mask(splat<vf>(bound), x, x, (short)-1, 4);
+#else
+  return splat<vf>(bound) < x ? splat<vf>(bound) : x;
+#endif
+}
+KW_INLINE vf at_least(vf x, float bound) {
+#if defined(__AVX512F__) && !defined(__clang__)
+  return __builtin_ia32_maxps512_mask(splat<vf>(bound), x, x, (short)-1, 4);
+#else
+  return splat<vf>(bound) > x ? splat<vf>(bound) : x;
+#endif
+}
+
+// p 2^n for integral n, |n| <= 250, rounded once where the result is denormal.
+KW_INLINE vf scale(vf p, vf n) {
+#if defined(__AVX512F__)
+  return __builtin_ia32_scalefps512_mask(p, n, p, (short)-1, 4);
+#else
+  vi e = __builtin_convertvector(n, vi), half = e >> 1;  // two factors, both within the exponent's range
+  return p * (vf)((half + 127) << 23) * (vf)((e - half + 127) << 23);
+#endif
+}
+
+// n / d for d in [2^-60, 2^60], to a unit in the last place: an estimate and its correction take four instructions, the
+// divider is busy for ten cycles. A zero loses its sign.
+KW_INLINE vf quotient(vf n, vf d) {
+#if defined(__AVX512F__)
+  vf r = __builtin_ia32_rcp14ps512_mask(d, d, (short)-1), q = n * r;
+  return fma(fma(-q, d, n), r, q);
+#else
+  return n / d;
+#endif
+}
+
+// x = m 2^e with m in [0.75, 1.5). 0 is (1, -inf), inf is (1, inf); m is NaN for negative numbers and NaN.
+struct Split {
+  vf m, e;
+};
+KW_INLINE Split split(vf x) {
+#if defined(__AVX512F__)
+  vf m = __builtin_ia32_getmantps512_mask(x, 11, x, (short)-1, 4);
+  vf e = __builtin_ia32_getexpps512_mask(x, x, (short)-1, 4);
+  return {m, m < 1.0f ? e + 1.0f : e};
+#else
+  vf inf = splat<vf>(__builtin_inff());
+  vi tiny = x < 0x1p-126f, zero = x == 0.0f, huge = x == inf;
+  vi u = (vi)(tiny ? x * 0x1p24f : x), e = (u - 0x3f400000) >> 23;
+  vf m = (vf)(u - (e << 23)), n = __builtin_convertvector(e - (tiny & 24), vf);
+  m = (zero | huge) ? splat<vf>(1.0f) : m;
+  return {x >= 0.0f ? m : inf - inf, zero ? -inf : (huge ? inf : n)};
+#endif
+}
+
+constexpr float ROUND = 0x1.8p23f;  // adding and taking it away rounds to an integer; the sum's low bits are that integer
+constexpr float LN2_HI = 0.693145752f, LN2_LO = 1.42860677e-6f;  // 16 bits and the rest
+constexpr float PI_2_HI = 1.57079637f, PI_2_LO = -4.37113883e-8f;
+
+// e^x = 2^n p, for |x| < 2^21.
+struct Power {
+  vf p, n;
+};
+KW_INLINE vf reduce(vf x, vf& n) {
+  n = (x * 1.44269504f + ROUND) - ROUND;
+  return fma(n, -LN2_LO, fma(n, -LN2_HI, x));
+}
+KW_INLINE vf exp_poly(vf r) {
+  return poly(r, 1.0f, 1.0f, 0.49999994f, 0.166665196f, 0.0416682586f, 0.0083688572f, 0.00138217676f);
+}
+KW_INLINE vf exp2_poly(vf r) {
+  return poly(r, 1.0f, 0.693147182f, 0.240226477f, 0.0555035919f, 0.00961850118f, 0.00133912149f, 0.000153289657f);
+}
+KW_INLINE Power exp_parts(vf x) {
+  vf n, r = reduce(x, n);
+  return {exp_poly(r), n};
+}
+// e^x = 2^n (1 + p).
+KW_INLINE Power expm1_parts(vf x) {
+  vf n, r = reduce(x, n);
+  return {r * r * poly(r, 0.49999997f, 0.16666545f, 0.041667439f, 0.00836645346f, 0.00138705561f) + r, n};
+}
+// e^|x| / 2 and e^-|x| / 2; the second only matters, and is only right, while the first is below 2^30.
+KW_INLINE vf half_exp(vf x, vf& inverse) {
+  Power e = exp_parts(at_most(magnitude(x), 89.5f));
+  vf h = scale(e.p, e.n - 1.0f);
+  inverse = quotient(splat<vf>(0.25f), at_most(h, 0x1p30f));
+  return h;
+}
+
+// ln(1 + f) - f, for f in [-0.25, 0.5].
+KW_INLINE vf log_tail(vf f) {
+  return f * f * poly(f, -0.5f, 0.333334506f, -0.250001043f, 0.199908197f, -0.166469991f, 0.144783214f, -0.131638736f,
+                      0.104688786f, -0.0451120548f);
+}
+
+// |x| > 1e5 goes to the C library, lane by lane.
+constexpr float REDUCIBLE = 1e5f;
+template <class F>
+__attribute__((noinline, cold)) inline void by_lane(const vf& x, vf& y, const F& f) {
+  for (int k = 0; k < W; ++k)
+    if (!(__builtin_fabsf(x[k]) <= REDUCIBLE)) y[k] = f(x[k]);
+}
+template <class F>
+KW_INLINE vf large(vf x, vf y, const F& f) {
+  if (__builtin_expect(!any(magnitude(x) > REDUCIBLE), 1)) return y;
+  vf patched = y;
+  by_lane(x, patched, f);
+  return patched;
+}
+// x - n pi / PARTS in three steps, the first exact; all of one sign, so that -0 stays -0.
+template <int PARTS>
+KW_INLINE vf reduce_pi(vf x, vf n) {
+  x = fma(n, -3.1415925f / PARTS, x);
+  x = fma(n, -1.50995788e-07f / PARTS, x);
+  return fma(n, -1.07806059e-14f / PARTS, x);
+}
+KW_INLINE vf sin_poly(vf r) {
+  vf z = r * r;
+  vf y = r * z * poly(z, -0.166666597f, 0.00833306927f, -0.000198097739f, 2.60608181e-06f) + r;
+  return r == 0.0f ? r : y;  // -0
+}
+// asin(s) for s in [0, 1/2], z = s^2.
+KW_INLINE vf asin_poly(vf s, vf z) {
+  return s * z * poly(z, 0.166667521f, 0.0749530718f, 0.0454696417f, 0.0241814982f, 0.0421651192f) + s;
+}
+// atan(t) for t in [0, 1].
+KW_INLINE vf atan_poly(vf t) {
+  vf z = t * t;
+  return t * z * poly(z, -0.333332986f, 0.19998531f, -0.142640516f, 0.109511748f, -0.0840047523f, 0.0579065457f,
+                      -0.0311270021f, 0.0108873611f, -0.0017875476f) + t;
+}
+
+}  // namespace lane
 
 KW_INLINE vf sqrt(vf x) {
 #if defined(__clang__)
@@ -46,297 +182,216 @@ KW_INLINE vf sqrt(vf x) {
 }
 
 // ── exponentials ───────────────────────────────────────────────────────────────────────────────────────────────────
-constexpr float LN2_HI = 0x1.62e4p-1f, LN2_LO = 0x1.7f7d1cp-20f;  // the high part has 15 bits: n LN2_HI is exact
-
-// e^x = 2^n e^r with |r| <= ln2 / 2; beyond the limits the result is 0 or infinity anyway. NaN passes through.
-KW_INLINE vf reduce_exp(vf x, vf& n) {
-  x = x > 89.0f ? splat<vf>(89.0f) : x;
-  x = x < -104.0f ? splat<vf>(-104.0f) : x;
-  n = nearest(x * 1.44269504f);
-  return (x - n * LN2_HI) - n * LN2_LO;
-}
-KW_INLINE vf exp_core(vf r) {  // e^r: (e^r - 1 - r) / r^2
-  vf q = horner(r, 0.5f, 0.16666517f, 0.041666202f, 0.008369097f, 0.0013950848f);
-  return (r * r) * q + r + 1.0f;
-}
 KW_INLINE vf exp(vf x) {
-  vf n, r = reduce_exp(x, n);
-  return scale2(exp_core(r), n);
+  lane::Power e = lane::exp_parts(lane::at_most(lane::at_least(x, -110.0f), 90.0f));
+  return lane::scale(e.p, e.n);
 }
 KW_INLINE vf exp2(vf x) {
-  x = x > 129.0f ? splat<vf>(129.0f) : x;
-  x = x < -151.0f ? splat<vf>(-151.0f) : x;
-  vf n = nearest(x);
-  return scale2(exp_core((x - n) * 0.693147181f), n);
+  x = lane::at_most(lane::at_least(x, -160.0f), 130.0f);
+  vf n = (x + lane::ROUND) - lane::ROUND;
+  return lane::scale(lane::exp2_poly(x - n), n);
 }
 KW_INLINE vf expm1(vf x) {
-  vf low = x < -18.0f ? splat<vf>(-18.0f) : x;
-  vf n, r = reduce_exp(low, n);
-  vf q = horner(r, 0.5f, 0.16666667f, 0.04166635f, 0.008333273f, 0.0013941325f, 0.00019914f);
-  vf p = (r * r) * q + r;
-  vf half = scale2(splat<vf>(0.5f), n);  // half the power, so that 2^128 does not overflow too early
-  vf y = (p * half + (half - 0.5f)) * 2.0f;
-  return (x == 0.0f) ? x : y;
+  lane::Power e = lane::expm1_parts(lane::at_most(lane::at_least(x, -20.0f), 89.0f));
+  vf s = lane::scale(splat<vf>(0.5f), e.n);  // half of 2^n: 2^128 is no float, yet e^88.7 is
+  return lane::with_sign(lane::fma(s, e.p, s - 0.5f) * 2.0f, x);
 }
+// From e^-|x|: it cannot overflow, and the left tail keeps its relative precision.
 KW_INLINE vf sigmoid(vf x) {
-  vf e = exp(-magnitude(x));
-  return (x < 0.0f ? e : splat<vf>(1.0f)) / (1.0f + e);
+  lane::Power e = lane::exp_parts(lane::at_least(-lane::magnitude(x), -110.0f));
+  vf small = lane::scale(e.p, e.n);
+  return lane::quotient(x < 0.0f ? small : splat<vf>(1.0f), small + 1.0f);
 }
-KW_INLINE vf tanh(vf x) {
-  vf a = magnitude(x);
-  a = a > 10.0f ? splat<vf>(10.0f) : a;
-  vf t = expm1(a + a);
-  return as_float(as_int(t / (t + 2.0f)) | sign_bit(x));
+KW_INLINE vf tanh(vf x) {  // t / (t + 2) with t = e^2|x| - 1
+  vf a = lane::at_most(lane::magnitude(x), 10.0f);
+  lane::Power e = lane::expm1_parts(a + a);
+  vf s = lane::scale(splat<vf>(1.0f), e.n), t = lane::fma(s, e.p, s - 1.0f);
+  return lane::with_sign(lane::quotient(t, t + 2.0f), x);
 }
 KW_INLINE vf sinh(vf x) {
-  vf a = magnitude(x), t = expm1(a), h = exp(a * 0.5f);
-  vf y = a < 1.0f ? 0.5f * (t + t / (t + 1.0f)) : 0.5f * t + (0.5f - 0.5f / (t + 1.0f));
-  y = a > 88.0f ? (0.5f * h) * h : y;
-  return as_float(as_int(y) | sign_bit(x));
+  vf inverse, h = lane::half_exp(x, inverse), z = x * x;
+  vf small = x * z * lane::poly(z, 0.166667163f, 0.00833027437f, 0.000203728327f) + x;
+  return lane::with_sign(lane::magnitude(x) < 1.0f ? small : h - inverse, x);
 }
 KW_INLINE vf cosh(vf x) {
-  vf a = magnitude(x), e = exp(a), h = exp(a * 0.5f);
-  return a > 88.0f ? (0.5f * h) * h : 0.5f * e + 0.5f / e;
+  vf inverse, h = lane::half_exp(x, inverse);
+  return h + inverse;
 }
 
 // ── logarithms ─────────────────────────────────────────────────────────────────────────────────────────────────────
-// x = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)), for positive finite x, denormals included.
-KW_INLINE vf reduce_log(vf x, vf& e) {
-  vi tiny = x < 0x1p-126f;
-  vi bits = as_int(tiny ? x * 0x1p23f : x);
-  vi k = (bits - 0x3f3504f3) >> 23;
-  e = __builtin_convertvector(k - (tiny & 23), vf);
-  return as_float(bits - (k << 23)) - 1.0f;
-}
-// log(1 + f) = f - tail
-KW_INLINE vf log_tail(vf f) {  // (log1p(f) - f + f^2/2) / f^3
-  vf q = horner(f, 0.33333313f, -0.2500001f, 0.20002119f, -0.16667996f, 0.14219551f, -0.12405592f, 0.11888178f,
-                -0.11675639f, 0.06746592f);
-  vf s = f * f;
-  return 0.5f * s - (s * f) * q;
-}
-KW_INLINE vf log_special(vf x, vf y) {
-  y = x == 0.0f ? splat<vf>(-__builtin_inff()) : y;
-  y = x == __builtin_inff() ? x : y;
-  return x >= 0.0f ? y : splat<vf>(__builtin_nanf(""));
-}
 KW_INLINE vf log(vf x) {
-  vf e, f = reduce_log(x, e);
-  return log_special(x, e * LN2_HI + (f - (log_tail(f) - e * LN2_LO)));
+  lane::Split s = lane::split(x);
+  vf f = s.m - 1.0f;
+  return s.e * 0.693147182f + (lane::log_tail(f) + f);
 }
 KW_INLINE vf log2(vf x) {
-  // log2(1+f) = f + (f (log2(e) - 1) - tail log2(e)): the leading term stays exact.
-  vf e, f = reduce_log(x, e), t = log_tail(f);
-  return log_special(x, e + (f + (f * 0.442695041f - t * 1.44269504f)));
+  lane::Split s = lane::split(x);
+  vf f = s.m - 1.0f;
+  return (lane::log_tail(f) + f) * 1.44269502f + s.e;
 }
 KW_INLINE vf log10(vf x) {
-  constexpr float HI = 0x1.344p-2f, LO = 0x1.3509f8p-18f;  // log10(2), 11 bits and the rest
-  vf e, f = reduce_log(x, e), t = log_tail(f);
-  return log_special(x, e * HI + (e * LO + (f - t) * 0.434294482f));
+  // e log10(2) and the rest cancel in part below 1, so what is added last must be small.
+  lane::Split s = lane::split(x);
+  vf f = s.m - 1.0f, rest = lane::log_tail(f) * 0.434294492f + s.e * 1.54813335e-08f;
+  return lane::fma(s.e, 0.30102998f, f * 0.434294492f) + rest;
 }
 KW_INLINE vf log1p(vf x) {
-  vf u = 1.0f + x, c = (x - (u - 1.0f)) / u;  // what rounding 1 + x lost
-  vf e, f = reduce_log(u, e);
-  vf y = e * LN2_HI + (f - (log_tail(f) - (e * LN2_LO + c)));
-  y = log_special(u, y);
-  y = x == __builtin_inff() ? x : y;
-  return (magnitude(x) < 0x1p-25f) ? x : y;
+  vf u = x + 1.0f, back = u - 1.0f, lost = (1.0f - (u - back)) + (x - back);  // 1 + x = u + lost
+  lane::Split s = lane::split(u);
+  vf f = (s.m - 1.0f) + lane::scale(lost, -s.e);
+  vf y = s.e * 0.693147182f + (lane::log_tail(f) + f);
+  y = lane::magnitude(s.e) < 200.0f ? y : s.e * s.m;  // -1, inf and NaN
+  return lane::with_sign(y, x);
 }
 KW_INLINE vf asinh(vf x) {
-  vf a = magnitude(x), big = log(a) + 0.693147181f;
-  vf y = log1p(a + a * a / (1.0f + sqrt(a * a + 1.0f)));
-  y = a > 1e9f ? big : y;
-  return as_float(as_int(y) | sign_bit(x));
+  vf a = lane::magnitude(x), z = a * a;
+  vi big = a > 0x1p30f;
+  vf y = log1p(big ? a : a + z / (sqrt(z + 1.0f) + 1.0f));
+  return lane::with_sign(big ? y + 0.693147182f : y, x);
 }
 KW_INLINE vf acosh(vf x) {
-  vf t = x - 1.0f, big = log(x) + 0.693147181f;
-  vf y = log1p(t + sqrt(2.0f * t + t * t));
-  y = x > 1e9f ? big : y;
-  return x >= 1.0f ? y : splat<vf>(__builtin_nanf(""));
+  vf t = x - 1.0f;
+  vi big = x > 0x1p30f;
+  vf y = log1p(big ? x : t + sqrt(t * (t + 2.0f)));
+  y = big ? y + 0.693147182f : y;
+  return x < 1.0f ? splat<vf>(__builtin_nanf("")) : y;
 }
 KW_INLINE vf atanh(vf x) {
-  vf a = magnitude(x);
-  vf y = 0.5f * log1p((a + a) / (1.0f - a));
-  y = a < 0x1p-12f ? a : y;
-  return as_float(as_int(y) | sign_bit(x));
+  vf a = lane::magnitude(x);
+  return lane::with_sign(log1p(a / (1.0f - a) * 2.0f) * 0.5f, x);
 }
 
 // ── trigonometry ───────────────────────────────────────────────────────────────────────────────────────────────────
-constexpr float TRIG_LIMIT = 1e6f;  // beyond it the C library reduces the argument, lane by lane
-
-// x - n pi/2 in double, n in the low bits of the integer result.
-KW_INLINE vf reduce_trig(vf x, vi& quadrant) {
-  vf scaled = x * 0.636619772f;
-  scaled = magnitude(x) <= TRIG_LIMIT ? scaled : splat<vf>(0.0f);
-  vf n = nearest(scaled);
-  quadrant = __builtin_convertvector(n, vi);
-  vd k = to<vd>(n);
-  vd r = (to<vd>(x) - k * 0x1.921fb544p+0) - k * 0x1.0b4611a6p-34;
-  return to<vf>(r);
-}
-KW_INLINE vf sin_core(vf r) {
-  vf t = r * r;
-  return (r * t) * horner(t, -0.16666667f, 0.008333329f, -0.00019839316f, 2.7181218e-06f) + r;
-}
-KW_INLINE vf cos_core(vf r) {
-  vf t = r * r;
-  return (t * t) * horner(t, 0.041666646f, -0.0013887353f, 2.4436607e-05f) + (1.0f - 0.5f * t);
-}
-template <class F>
-KW_INLINE vf by_lane_where(vi lanes, vf x, vf y, const F& f) {
-  if (__builtin_expect(any(lanes), 0))
-    for (int k = 0; k < W; ++k)
-      if (lanes[k]) y[k] = f(x[k]);
-  return y;
-}
-KW_INLINE vi untame(vf x) { return ~(magnitude(x) <= TRIG_LIMIT); }
 KW_INLINE vf sin(vf x) {
-  vi q;
-  vf r = reduce_trig(x, q);
-  vf y = (q & 1) ? cos_core(r) : sin_core(r);
-  y = as_float(as_int(y) ^ ((q & 2) << 30));
-  y = x == 0.0f ? x : y;
-  return by_lane_where(untame(x), x, y, [](float a) { return __builtin_sinf(a); });
+  vf t = x * 0.318309873f + lane::ROUND, r = lane::reduce_pi<1>(x, t - lane::ROUND);
+  r = (vf)((vi)r ^ ((vi)t << 31));
+  return lane::large(x, lane::sin_poly(r), [](float v) { return __builtin_sinf(v); });
 }
-KW_INLINE vf cos(vf x) {
-  vi q;
-  vf r = reduce_trig(x, q);
-  vf y = (q & 1) ? sin_core(r) : cos_core(r);
-  y = as_float(as_int(y) ^ (((q + 1) & 2) << 30));
-  return by_lane_where(untame(x), x, y, [](float a) { return __builtin_cosf(a); });
+KW_INLINE vf cos(vf x) {  // -sin(x - (n + 1/2) pi) (-1)^n
+  vf t = (x * 0.318309873f - 0.5f) + lane::ROUND, r = lane::reduce_pi<1>(x, (t - lane::ROUND) + 0.5f);
+  r = (vf)((vi)r ^ (~(vi)t << 31));
+  return lane::large(x, lane::sin_poly(r), [](float v) { return __builtin_cosf(v); });
 }
 KW_INLINE vf tan(vf x) {
-  vi q;
-  vf r = reduce_trig(x, q), s = sin_core(r), c = cos_core(r);
-  vf y = (q & 1) ? -c / s : s / c;
-  y = x == 0.0f ? x : y;
-  return by_lane_where(untame(x), x, y, [](float a) { return __builtin_tanf(a); });
+  vf t = x * 0.636619747f + lane::ROUND, r = lane::reduce_pi<2>(x, t - lane::ROUND), z = r * r;
+  vf y = r * z * lane::poly(z, 0.333331555f, 0.133388326f, 0.0534086414f, 0.0244393274f, 0.00310538197f,
+                            0.00939394906f) + r;
+  y = ((vi)t << 31) < 0 ? lane::quotient(splat<vf>(-1.0f), y) : y;
+  return lane::large(x, y, [](float v) { return __builtin_tanf(v); });
 }
-KW_INLINE vf asin_core(vf x, vf t) {  // asin(x) with t = x^2 <= 1/4: (asin(x) - x) / x^3
-  return (x * t) * horner(t, 0.1666666f, 0.07500511f, 0.04451572f, 0.031817608f, 0.014402615f, 0.037565187f) + x;
-}
-constexpr float PI_2_HI = 0x1.921fb6p+0f, PI_2_LO = -0x1.777a5cp-25f;
 KW_INLINE vf asin(vf x) {
-  vf a = magnitude(x), t = (1.0f - a) * 0.5f;
+  vf a = lane::magnitude(x), rest = (1.0f - a) * 0.5f;
   vi outer = a > 0.5f;
-  vf s = sqrt(t);
-  vf c = asin_core(outer ? s : a, outer ? t : a * a);
-  vf y = outer ? PI_2_HI - (c + c - PI_2_LO) : c;
-  return as_float(as_int(y) | sign_bit(x));
+  vf p = lane::asin_poly(outer ? sqrt(rest) : a, outer ? rest : a * a);
+  return lane::with_sign(outer ? lane::PI_2_HI - (p + p - lane::PI_2_LO) : p, x);
 }
 KW_INLINE vf acos(vf x) {
-  vf a = magnitude(x), t = (1.0f - a) * 0.5f;
-  vi outer = a > 0.5f;
-  vf s = sqrt(t);
-  vf c = asin_core(outer ? s : x, outer ? t : x * x);
-  vf near = x < 0.0f ? 2.0f * PI_2_HI - (c + c - 2.0f * PI_2_LO) : c + c;
-  return outer ? near : PI_2_HI - (c - PI_2_LO);
-}
-KW_INLINE vf atan_core(vf x) {  // |x| <= tan(pi/8)
-  vf t = x * x;
-  return (x * t) * horner(t, -0.33333313f, 0.19998434f, -0.14242741f, 0.105873615f, -0.06060524f) + x;
-}
-// atan(y / x) in the first quadrant, from the smaller of both over the larger.
-KW_INLINE vf atan_quotient(vf low, vf high) {
-  vf q = low / high;
-  vi far = q > 0.41421356f;
-  vf r = far ? (low - high) / (low + high) : q;
-  vf y = atan_core(r);
-  return far ? 0x1.921fb6p-1f + (y - 0x1.777a5cp-26f) : y;
+  vf a = lane::magnitude(x), rest = (1.0f - a) * 0.5f, zero{};
+  vi outer = a > 0.5f, left = x < 0.0f;
+  vf p = lane::asin_poly(outer ? sqrt(rest) : a, outer ? rest : a * a);
+  vf q = outer ? p + p : -p;  // pi/2 - asin(a), or 2 asin(sqrt((1 - a) / 2)); mirrored for negative x
+  q = left ? -q : q;
+  vf hi = outer ? (left ? splat<vf>(2 * lane::PI_2_HI) : zero) : splat<vf>(lane::PI_2_HI);
+  vf lo = outer ? (left ? splat<vf>(2 * lane::PI_2_LO) : zero) : splat<vf>(lane::PI_2_LO);
+  return hi + (q + lo);
 }
 KW_INLINE vf atan(vf x) {
-  vf a = magnitude(x);
-  vi steep = a > 1.0f;
-  vf y = atan_quotient(steep ? splat<vf>(1.0f) : a, steep ? a : splat<vf>(1.0f));
-  y = a == __builtin_inff() ? splat<vf>(0.0f) : y;
-  y = steep ? PI_2_HI - (y - PI_2_LO) : y;
-  return as_float(as_int(y) | sign_bit(x));
+  vf a = lane::magnitude(x);
+  vf p = lane::atan_poly(lane::at_most(a, 1.0f) / lane::at_least(a, 1.0f));
+  return lane::with_sign(a > 1.0f ? lane::PI_2_HI - (p - lane::PI_2_LO) : p, x);
 }
 KW_INLINE vf atan2(vf y, vf x) {
-  constexpr float tiny = 0x1p-100f, huge = 0x1p100f;
-  vf a = magnitude(y), b = magnitude(x);
+  vf a = lane::magnitude(y), b = lane::magnitude(x);
   vi steep = a > b;
   vf low = steep ? b : a, high = steep ? a : b;
-  vf r = atan_quotient(low, high);
-  r = steep ? PI_2_HI - (r - PI_2_LO) : r;
-  r = as_int(x) < 0 ? 2.0f * PI_2_HI - (r - 2.0f * PI_2_LO) : r;
-  r = as_float(as_int(r) | sign_bit(y));
-  vi odd = ~((low >= tiny) & (high <= huge));  // zeros, infinities, NaN, extreme quotients
-  if (__builtin_expect(any(odd), 0))
-    for (int k = 0; k < W; ++k)
-      if (odd[k]) r[k] = __builtin_atan2f(y[k], x[k]);
-  return r;
+  vf t = low / high;
+  t = low == high ? (high == 0.0f ? high : splat<vf>(1.0f)) : t;  // 0 / 0 and inf / inf
+  vf p = lane::atan_poly(t);
+  p = steep ? lane::PI_2_HI - (p - lane::PI_2_LO) : p;
+  p = (vi)x < 0 ? 2 * lane::PI_2_HI - (p - 2 * lane::PI_2_LO) : p;
+  return lane::with_sign(p, y);
 }
 
 // ── error function ─────────────────────────────────────────────────────────────────────────────────────────────────
-KW_INLINE vf erf_small(vf x) {  // |x| < 1: erf(x) / x
-  vf t = x * x;
-  return x * horner(t, 1.1283791f, -0.37612626f, 0.112835854f, -0.026853811f, 0.0051883273f, -0.00080101914f,
-                    7.853854e-05f);
-}
+// erf(x) = 1 - e^(-x Q(x)) for x >= 0, where Q = -ln(erfc(x)) / x is smooth; e^y - 1 keeps the precision of small x.
 KW_INLINE vf erf(vf x) {
-  vf a = magnitude(x);
-  a = a > 4.0f ? splat<vf>(4.0f) : a;
-  // log(erfc(a)) on [1, 4]; erf is 1 in float32 beyond.
-  vf l = horner(a, 0.00018803818f, -1.1295785f, -0.6332199f, -0.10841856f, 0.025208248f, -0.004204559f, 0.0004413359f,
-                -2.1686812e-05f);
-  vf tail = as_float(as_int(1.0f - exp(l)) | sign_bit(x));
-  return a < 1.0f ? erf_small(x) : tail;
+  vf a = lane::at_most(lane::magnitude(x), 4.0f);
+  vf q = lane::poly(a, 1.12837923f, 0.636615038f, 0.102832176f, -0.0194009524f, 0.00037250336f, 0.00106815319f,
+                    -0.000272942765f, 8.67101608e-06f, 3.74099272e-06f);
+  lane::Power e = lane::expm1_parts(-a * q);
+  vf s = lane::scale(splat<vf>(1.0f), e.n);
+  return lane::with_sign(lane::fma(s, e.p, s - 1.0f), x);
 }
+// e^(-a^2) G(a) / (1 + 2a), where G is smooth in (a - 2) / (a + 2) up to the last a whose erfc is not zero.
 KW_INLINE vf erfc(vf x) {
-  vf a = magnitude(x);
-  vf c = a > 10.7f ? splat<vf>(10.7f) : a;
-  vf t = (c - 2.0f) / (c + 2.0f);
-  // erfc(a) exp(a^2) (1 + 2a) on [0.47, 10.7]
-  vf r = horner(t, 1.2769784f, -0.092763826f, -0.1660304f, 0.16405119f, -0.05421987f, -0.008032464f, 0.008721343f,
-                0.0012605893f, -0.0014509321f, -0.00041845508f, 0.00019560233f, 9.390782e-05f);
-  vf h = as_float(as_int(c) & ~0xfff);  // h^2 is exact, so exp(-c^2) keeps its digits
-  vf y = r / (1.0f + 2.0f * c) * exp(-(c - h) * (c + h)) * exp(-h * h);
-  y = a > 10.7f ? splat<vf>(0.0f) : y;
-  y = x < 0.0f ? 2.0f - y : y;
-  y = a < 0.5f ? 1.0f - erf_small(x) : y;
-  return x == x ? y : x;
+  vf a = lane::at_most(lane::magnitude(x), 10.1f), square = a * a, lost = lane::fma(a, a, -square);
+  vf t = lane::quotient(a - 2.0f, a + 2.0f);
+  vf g = lane::poly(t, 1.27697837f, -0.0927638561f, -0.166030854f, 0.16405265f, -0.0542088449f, -0.00804330688f,
+                    0.00864887424f, 0.00127435999f, -0.00126409368f, -0.000368575391f, 2.78282987e-05f);
+  vf n, r = lane::reduce(-square, n);
+  vf y = lane::scale(lane::exp_poly(r - lost) * lane::quotient(g, a + a + 1.0f), n);
+  return x < 0.0f ? 2.0f - y : y;
 }
 
 // ── powers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-// x^y = 2^(y log2 x) in double, for positive finite x and finite y; the C library takes the other lanes.
-KW_INLINE vd8 log2_positive(vf8 x) {
-  vi8 bits = (vi8)x;
-  vi8 k = (bits - 0x3f3504f3) >> 23;
-  vd8 m = __builtin_convertvector((vf8)(bits - (k << 23)), vd8);
-  vd8 s = (m - 1.0) / (m + 1.0), t = s * s;
-  vd8 q = 0.24343997969043846 * t + 0.26139555079997917;  // 2 atanh(s) / (s ln 2)
-  q = q * t + 0.32061813983058496;
-  q = q * t + 0.4121983714662829;
-  q = q * t + 0.5770780175125411;
-  q = q * t + 0.9617966939233275;
-  q = q * t + 2.8853900817779277;
-  return __builtin_convertvector(k, vd8) + s * q;
+namespace lane {
+
+// log2|x| to 33 bits; 0, inf and NaN as they should be.
+KW_INLINE vd8 log2_wide(vf8 x) {
+  vd8 wide = __builtin_convertvector(x, vd8);
+#if defined(__AVX512F__)
+  vd8 m = __builtin_ia32_getmantpd512_mask(wide, 7, wide, (char)-1, 4);
+  vd8 e = __builtin_ia32_getexppd512_mask(wide, wide, (char)-1, 4);
+  e = m < 1.0 ? e + 1.0 : e;
+#else
+  wide = (vd8)((vl8)wide & INT64_MAX);
+  vl8 u = (vl8)wide, n = (u - 0x3fe8000000000000) >> 52;
+  vd8 m = (vd8)(u - (n << 52)), e = __builtin_convertvector(n, vd8);
+  m = wide == 0.0 ? 0.0 * wide + 1.0 : m;
+  e = wide == 0.0 ? wide - __builtin_inf() : e;
+  e = wide < __builtin_inf() ? e : wide;
+#endif
+  vd8 f = m - 1.0;
+  vd8 p = f * -0.044953357821073264 + 0.11550207374471726;
+  p = p * f - 0.15286995231300757;
+  p = p * f + 0.16465721221815097;
+  p = p * f - 0.18031469237580219;
+  p = p * f + 0.20582039621987241;
+  p = p * f - 0.2404282146979958;
+  p = p * f + 0.28854602325187889;
+  p = p * f - 0.36067435940962395;
+  p = p * f + 0.48089828223013559;
+  p = p * f - 0.72134751685582088;
+  p = p * f + 1.4426950409945387;
+  return p * f + e;
 }
-KW_INLINE vf8 exp2_double(vd8 z) {
-  vd8 top = __builtin_convertvector(vi8{160, 160, 160, 160, 160, 160, 160, 160}, vd8);
-  z = z > top ? top : z;
-  z = z < -top ? -top : z;
-  vi8 n = __builtin_convertvector(z + (z < 0.0 ? -0.5 - vd8{} : 0.5 + vd8{}), vi8);
-  vd8 f = z - __builtin_convertvector(n, vd8);
-  vd8 p = 1.5201708031287173e-05 * f + 0.0001546955307791519;
-  p = p * f + 0.0013333925527620081;
-  p = p * f + 0.00961802644230345;
-  p = p * f + 0.05550410347220444;
-  p = p * f + 0.2402265120415647;
-  p = p * f + 0.6931471807311692;
-  p = p * f + 0.9999999999610729;
-  vl8 power = (__builtin_convertvector(n, vl8) + 1023) << 52;
-  return __builtin_convertvector(p * (vd8)power, vf8);
+// z rounded into n, the rest returned; z beyond the exponents of float is bounded.
+KW_INLINE vf8 fraction(vd8 z, vf8& n) {
+  z = z > 200.0 ? 200.0 - vd8{} : z;
+  z = z < -200.0 ? -200.0 - vd8{} : z;
+  vd8 near = (z + 0x1.8p52) - 0x1.8p52;
+  n = __builtin_convertvector(near, vf8);
+  return __builtin_convertvector(z - near, vf8);
 }
+
+}  // namespace lane
+
+// 2^(y log2|x|): the logarithm in double, the power in float. The cases are those of the C library.
 KW_INLINE vf pow(vf x, vf y) {
-  vf r = join(exp2_double(__builtin_convertvector(low(y), vd8) * log2_positive(low(x))),
-              exp2_double(__builtin_convertvector(high(y), vd8) * log2_positive(high(x))));
-  vi odd = ~((x >= 0x1p-126f) & (x < __builtin_inff()) & (magnitude(y) < __builtin_inff()));
-  if (__builtin_expect(any(odd), 0))
-    for (int k = 0; k < W; ++k)
-      if (odd[k]) r[k] = __builtin_powf(x[k], y[k]);
-  return r;
+  vf8 low_n, high_n;
+  vf8 low_r = lane::fraction(lane::log2_wide(low(x)) * __builtin_convertvector(low(y), vd8), low_n);
+  vf8 high_r = lane::fraction(lane::log2_wide(high(x)) * __builtin_convertvector(high(y), vd8), high_n);
+  vf power = lane::scale(lane::exp2_poly(join(low_r, high_r)), join(low_n, high_n));
+  vf a = lane::magnitude(x), b = lane::magnitude(y), half = b * 0.5f;
+  // Adding and taking away 2^23 rounds below that number; above it every float is an integer, above 2^24 an even one.
+  vi whole = (b >= 0x1p23f) | ((b + 0x1p23f) - 0x1p23f == b);
+  vi even = (half >= 0x1p23f) | ((half + 0x1p23f) - 0x1p23f == half);
+  vf inf = splat<vf>(__builtin_inff());
+  vi undefined = (x < 0.0f) & ~whole & (a < inf);
+  power = undefined ? splat<vf>(__builtin_nanf("")) : power;
+  power = (vf)((vi)power ^ ((vi)x & whole & ~even & INT32_MIN));
+  vi one = (y == 0.0f) | (x == 1.0f) | ((a == 1.0f) & (b == inf));
+  return one ? splat<vf>(1.0f) : power;
 }
 
 }  // namespace kw
