@@ -72,7 +72,7 @@ def place(program: Program, parts: Contraction, schedule: GemmSchedule) -> Plan:
         b = operand(program, moved.b, axes, moved.batch, "b", parts.dtype, local)
     a = operand(program, moved.a, axes, moved.batch, "a", parts.dtype, False)
     in_a = moved.a.axes()
-    shared = schedule.strategy == "gemm" and not any(x.name in in_a for x in moved.batch)
+    shared = schedule.strategy == "gemm" and not any(x.name in in_a for x in moved.batch if x.size != 1)
     plan = Plan(moved, a, b, schedule, shared)
     size = static(_packed_elements(plan))
     return replace(plan, shared=shared and (size is None or size * 4 <= SHARED_BYTES))

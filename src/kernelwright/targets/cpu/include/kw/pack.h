@@ -154,25 +154,25 @@ KW_INLINE void pack_runs(float* dst, int pitch, int slot, int width, const S* p,
   }
 }
 
-// dst[i * pitch + lane] for i < run <= 16, where every lane's `run` elements are contiguous: a transposition.
+// dst[i * pitch + lane] for i < run <= 16, where every lane's `run` elements are contiguous: a transposition. Lanes from
+// `width` on get what the first lane has; nobody looks at their products. `spill` allows writing sixteen lanes where the
+// slot is shorter, because the next row is written later.
 template <class S>
-KW_ONCE void pack_along_k(float* dst, int pitch, int slot, int width, const S* p, const int64_t* lane, int run) {
+KW_ONCE void pack_along_k(float* dst, int pitch, int slot, int width, const S* p, const int64_t* lane, int run,
+                          bool spill) {
   vf rows[16];
-  if (run == 16 && width == 16) {
+  if (run == 16) {
 #pragma GCC unroll 16
-    for (int r = 0; r < 16; ++r) rows[r] = load(p + lane[r]);
+    for (int r = 0; r < 16; ++r) rows[r] = load(p + lane[r < width ? r : 0]);
   } else {
-    float all[16][16] = {};
-#pragma GCC unroll 1
-    for (int r = 0; r < width; ++r) store(all[r], load(p + lane[r], run));
+    vi mask = first(run);
 #pragma GCC unroll 16
-    for (int r = 0; r < 16; ++r) rows[r] = load(all[r]);
+    for (int r = 0; r < 16; ++r) rows[r] = load_mask(p + lane[r < width ? r : 0], mask);
   }
   transpose(rows);
-  if (run == 16) {
-    vi mask = first(slot);
+  if (run == 16 && spill) {
 #pragma GCC unroll 16
-    for (int r = 0; r < 16; ++r) store_mask(dst + r * pitch, rows[r], mask);
+    for (int r = 0; r < 16; ++r) store(dst + r * pitch, rows[r]);
     return;
   }
   float all[16][16];
@@ -182,7 +182,7 @@ KW_ONCE void pack_along_k(float* dst, int pitch, int slot, int width, const S* p
   for (int r = 0; r < run; ++r) store(dst + r * pitch, load(all[r]), slot);
 }
 
-// One group of `slot` <= 16 lanes over kc steps: dst[i * pitch + lane]; lanes from `width` on become zero.
+// One group of `slot` <= 16 lanes over kc steps: dst[i * pitch + lane]; lanes from `width` on are never looked at.
 template <class S>
 KW_ONCE void pack_group(float* dst, int pitch, int slot, int width, Source<S> src, const int64_t* lane,
                         const int64_t* k, int64_t kc) {
@@ -208,7 +208,8 @@ KW_ONCE void pack_group(float* dst, int pitch, int slot, int width, Source<S> sr
     int run = 1;
     while (run < 16 && i + run < kc && k[i + run] - k[i] == run) ++run;
     if (along_k && run >= 3) {
-      pack_along_k(dst + i * pitch, pitch, slot, width, src.p + k[i], lane, run);
+      pack_along_k(dst + i * pitch, pitch, slot, width, src.p + k[i], lane, run,
+                   slot == 16 || (pitch < 16 && i + run < kc));
       i += run;
       continue;
     }
