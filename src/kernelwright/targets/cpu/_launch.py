@@ -137,8 +137,8 @@ class Launcher:
                 return named[value["tensor"]]
             if "size" in value:
                 return self._sizes.one(value["size"], sizes)
-            if "dtype" in value:
-                return getattr(torch, value["dtype"])
+            if "dtype" in value or "memory_format" in value:
+                return getattr(torch, value.get("dtype") or value["memory_format"])
             raise ValueError(f"unknown argument {value!r} in a plan")
         if isinstance(value, list | tuple):
             return [self._decode(v, named, sizes) for v in value]
