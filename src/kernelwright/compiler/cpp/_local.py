@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..group import inner_axes, root
-from ..program import Axis, Index, Load, Program, Size, Store, Tensor
+from ..program import Axis, Expr, Index, Load, Program, Size, Store, Tensor
 from ._indices import flatten, static
-from ._normal import Loop, Normal, _map_exprs, same
+from ._normal import Loop, Normal, map_exprs, same
 
 STACK_BYTES = 192 << 10
 ITEMSIZE = {
@@ -127,13 +127,13 @@ def _rewrite(
         failed |= bool(missing)
         return result
 
-    def change(node: object) -> Load | None:
+    def change(node: Expr) -> Load | None:
         if isinstance(node, Load) and root(program, node.tensor) == name:
             flat = flatten(program.tensors[node.tensor], node.index)
             return replace(node, tensor=name, index=(local(flat),), fill=None)
         return None
 
-    new = _map_exprs(statement, change)
+    new = map_exprs(statement, change)
     if root(program, statement.store.tensor) == name:
         flat = flatten(program.tensors[statement.store.tensor], statement.store.index)
         new = replace(new, store=Store(name, (local(flat),)))

@@ -6,7 +6,7 @@ neighbouring axes that every access walks as one become one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sympy
@@ -56,9 +56,10 @@ def normalise(program: Program, group: Group) -> Normal:
     statements = tuple(s for s in group.statements if not isinstance(s, Extern))
     tensors = dict(program.tensors)
     outer, local = group.outer, tuple(n for n in group.local if not _padded(program, statements, n))
+    statements, outer = _drop_single(statements, outer)
     statements, outer = _split_axes(statements, outer)
     statements = tuple(_flat(program, tensors, s) for s in statements)
-    statements = tuple(rewrite(s, lambda i, r=ranges_of(s): simplify(i, r)) for s in statements)  # type: ignore[misc]
+    statements = tuple(rewrite(s, _simplifier(s)) for s in statements)
     statements, outer = _merge_axes(statements, outer)
     used = {root(program, n) for s in group.statements for n in _touched(program, s)}
     memory = tuple(n for n in program.tensors if n in used and n not in local)
@@ -83,7 +84,7 @@ def same(a: Size, b: Size) -> bool:
     return bool(sympy.expand(a - b) == 0)
 
 
-def rewrite(statement: Loop, change: object) -> Loop:
+def rewrite(statement: Loop, change: Callable[[Index], Index]) -> Loop:
     """Apply ``change`` (Index -> Index) to every index of a statement, innermost first."""
     visit = _Rewriter(change)
     store = Store(statement.store.tensor, tuple(visit.index(i) for i in statement.store.index))
@@ -96,7 +97,7 @@ def rewrite(statement: Loop, change: object) -> Loop:
 class _Rewriter:
     """Rewrites indices in expressions that share sub-expressions, each once."""
 
-    def __init__(self, change: object) -> None:
+    def __init__(self, change: Callable[[Index], Index]) -> None:
         self.change = change
         self.done: dict[int, tuple[Expr, Expr]] = {}
 
@@ -120,7 +121,7 @@ class _Rewriter:
                 result = result + Index(((term, coefficient),))
             else:
                 result = result + Index.of(self._atom(term)) * coefficient
-        return self.change(result)  # type: ignore[operator,no-any-return]
+        return self.change(result)
 
     def _atom(self, atom: FloorDiv | Mod | Value) -> FloorDiv | Mod | Value:
         if isinstance(atom, Value):
@@ -192,7 +193,7 @@ def _flat(program: Program, tensors: dict[str, Tensor], statement: Loop) -> Loop
             return None
         return replace(node, tensor=view(node.tensor), index=(flatten(tensor, node.index),), fill=None)
 
-    statement = _map_exprs(statement, change)
+    statement = map_exprs(statement, change)
     tensor = program.tensors[statement.store.tensor]
     return replace(statement, store=Store(view(tensor.name), (flatten(tensor, statement.store.index),)))
 
@@ -205,7 +206,7 @@ def _all_inside(load: Load, tensor: Tensor, ranges: Ranges) -> bool:
     return True
 
 
-def _map_exprs(statement: Loop, change: object) -> Loop:
+def map_exprs(statement: Loop, change: Callable[[Expr], Expr | None]) -> Loop:
     visit = _Mapper(change)
     if isinstance(statement, Reduce):
         return replace(statement, value=visit.expr(statement.value), epilogue=visit.expr(statement.epilogue))
@@ -215,7 +216,7 @@ def _map_exprs(statement: Loop, change: object) -> Loop:
 class _Mapper:
     """Rewrites loads, also those inside gather indices, each shared node once."""
 
-    def __init__(self, change: object) -> None:
+    def __init__(self, change: Callable[[Expr], Expr | None]) -> None:
         self.change = change
         self.done: dict[int, tuple[Expr, Expr]] = {}
 
@@ -232,7 +233,7 @@ class _Mapper:
             expr = replace(expr, index=self._index(expr.index))
         else:
             expr = expr.rebuild(tuple(self.expr(c) for c in expr.children()))
-        return self.change(expr) or expr  # type: ignore[operator,no-any-return]
+        return self.change(expr) or expr
 
     def _index(self, index: Index) -> Index:
         if index.is_affine:
@@ -273,6 +274,31 @@ def indices_of(statement: Loop) -> Iterator[Index]:
     yield from statement.store.index
 
 
+Change = Callable[[Index], Index]
+
+
+def _substitution(bindings: Mapping[str, Index]) -> Change:
+    return lambda index: index.substitute(bindings)
+
+
+def _simplifier(statement: Loop, bindings: Mapping[str, Index] | None = None) -> Change:
+    ranges = ranges_of(statement)
+    return lambda index: simplify(index.substitute(bindings) if bindings else index, ranges)
+
+
+def _drop_single(statements: tuple[Loop, ...], outer: tuple[Axis, ...]) -> tuple[tuple[Loop, ...], tuple[Axis, ...]]:
+    """Axes of size 1 are their only value, 0 (a scanned axis stays)."""
+    scans = {s.scan.name for s in statements if isinstance(s, Scan)}
+    single = {n for n, size in axis_sizes(statements).items() if same(size, 1) and n not in scans}
+    gone = {n: Index.const(0) for n in single}
+    new: list[Loop] = []
+    for s in statements:
+        for name in single:
+            s = _replace_axis(s, name, ())
+        new.append(rewrite(s, _substitution(gone)))
+    return tuple(new), tuple(a for a in outer if a.name not in single)
+
+
 def _split_axes(statements: tuple[Loop, ...], outer: tuple[Axis, ...]) -> tuple[tuple[Loop, ...], tuple[Axis, ...]]:
     """Make two axes of one whose quotient or remainder by a divisor of its size is read."""
     while found := _splittable(statements):
@@ -285,7 +311,7 @@ def _split_axes(statements: tuple[Loop, ...], outer: tuple[Axis, ...]) -> tuple[
         for s in statements:
             if axis.name in {a.name for a in (*s.axes, *inner_axes(s))}:
                 s = _replace_axis(s, axis.name, (high, low))
-                s = rewrite(s, lambda i, r=ranges_of(s): simplify(i.substitute(both), r))  # type: ignore[misc]
+                s = rewrite(s, _simplifier(s, both))
             new.append(s)
         statements = tuple(new)
         outer = tuple(b for a in outer for b in ((high, low) if a.name == axis.name else (a,)))
@@ -341,7 +367,7 @@ def _merge_axes(statements: tuple[Loop, ...], outer: tuple[Axis, ...]) -> tuple[
         new: list[Loop] = []
         for s in statements:
             s = _replace_axis(_replace_axis(s, first.name, ()), second.name, (merged,))
-            new.append(rewrite(s, lambda i: i.substitute(gone)))
+            new.append(rewrite(s, _substitution(gone)))
         statements = tuple(new)
         outer = tuple(merged if a.name == second.name else a for a in outer if a.name != first.name)
 

@@ -254,7 +254,11 @@ def _emit_results(
     if blocked:
         for number, copy in names:
             text(f"{_whole_type(stage.reduces[number], vector)} all{number}_{copy};")
-    unroll = points(stage.inner) * len(calls) <= UNROLLED and all(static(a.size) is not None for a in stage.inner)
+    unroll = (
+        point != "add_edge"
+        and points(stage.inner) * len(calls) <= UNROLLED
+        and all(static(a.size) is not None for a in stage.inner)
+    )
     opened = _open_blocks(context, stage.inner[:depth], text) if blocked else 0
     for number, copy in names:
         text(f"{state_type(stage.reduces[number], vector)} acc{number}_{copy};")

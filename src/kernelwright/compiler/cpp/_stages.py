@@ -172,14 +172,20 @@ def _access_cost(flat: Index, lane: str | None) -> float:
 
 def best_lane(program: Program, stage: Stage) -> str | None:
     """The cheapest lane axis of a nest, None for scalar code."""
-    scan = stage.scan
     candidates = [a.name for a in reversed(stage.loops)]
-    if scan is not None and scan.op == "logsumexp":
-        candidates = [n for n in candidates if n != scan.scan.name]
+    candidates = [n for n in candidates if _writes_along(program, stage, n)]
     ranked = [(stage_cost(program, stage, lane), lane) for lane in candidates]
     scalar = stage_cost(program, stage, None)
     best = min(ranked, key=lambda pair: pair[0], default=(scalar, None))
     return best[1] if best[0] < scalar else None
+
+
+def _writes_along(program: Program, stage: Stage, axis: str) -> bool:
+    """Is each value of an axis that places results written to a place of its own? (Not if the tensor is empty.)"""
+    if axis in {a.name for a in stage.inner} and stage.scan is None:
+        return True
+    flats = [flatten(program.tensors[s.store.tensor], s.store.index) for s in stage.statements]
+    return all(f.coefficient(axis) != 0 or axis in f.axes() for f in flats)
 
 
 def group_cost(program: Program, found: Sequence[Stage], rows: int) -> float:
