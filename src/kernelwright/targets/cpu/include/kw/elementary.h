@@ -152,9 +152,11 @@ KW_INLINE vf reduce_pi(vf x, vf n) {
   x = fma(n, -1.50995788e-07f / PARTS, x);
   return fma(n, -1.07806059e-14f / PARTS, x);
 }
+// The last coefficient is a little lower than the best fit: no result exceeds 1.
+// The last coefficient is a little below the best fit: no result exceeds 1.
 KW_INLINE vf sin_poly(vf r) {
   vf z = r * r;
-  vf y = r * z * poly(z, -0.166666597f, 0.00833306927f, -0.000198097739f, 2.60608181e-06f) + r;
+  vf y = r * z * poly(z, -0.166666597f, 0.00833306927f, -0.000198097739f, 2.60565e-06f) + r;
   return r == 0.0f ? r : y;  // -0
 }
 // asin(s) for s in [0, 1/2], z = s^2.
@@ -178,6 +180,16 @@ KW_INLINE vf sqrt(vf x) {
 #else
   for (int k = 0; k < W; ++k) x[k] = __builtin_sqrtf(x[k]);
   return x;
+#endif
+}
+
+// An estimate of 14 bits and one Newton step: half the time of a square root and a division, and a smaller error.
+KW_INLINE vf rsqrt(vf x) {
+#if defined(__AVX512F__)
+  vf r = __builtin_ia32_rsqrt14ps512_mask(x, x, (short)-1), e = lane::fma(-(x * r), r, splat<vf>(1.0f));
+  return e == e ? r * e * 0.5f + r : r;  // of 0, inf and negative numbers the estimate is the result
+#else
+  return 1.0f / sqrt(x);
 #endif
 }
 
