@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, replace, replace
 from typing import Any
 
 import torch
@@ -20,9 +20,9 @@ from .cpp.loops import emit_loops
 from .cpp.loops import schedules as loop_schedules
 from .cpp.module import assemble
 from .fuse import fuse
-from .group import Group, group
+from .group import Group, group, reads
 from .lower import lower
-from .program import Extern, Program, Reduce
+from .program import Extern, Load, Map, Program, Reduce
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ def prepare_graph(module: torch.fx.GraphModule, example_inputs: Sequence[Any]) -
     return prepare_captured(capture_graph(module, example_inputs))
 
 
-def prepare_captured(captured: Captured) -> Prepared:
-    """Lower, fuse and group a captured graph."""
-    program = fuse(lower(captured))
+def prepare_captured(captured: Captured, keep: frozenset[str] = frozenset()) -> Prepared:
+    """Lower, fuse and group a captured graph; ``keep`` names operations that are to stay ATen calls."""
+    program = _hand_out(fuse(lower(captured, keep)), frozenset(output for output, _ in captured.mutations))
     groups = group(program, lambda statement: is_contraction(program, statement))
     return Prepared(captured, program, tuple(_kernel(program, g) for g in groups))
 
@@ -116,6 +116,41 @@ def _with_ranges(captured: Captured, dynamic: tuple[DynamicSize, ...]) -> Captur
         if isinstance(symbol, torch.SymInt):
             bounds[str(symbol)] = (size.lo, size.hi)
     return replace(captured, bounds=bounds)
+
+
+def _hand_out(program: Program, bound: frozenset[str]) -> Program:
+    """Return what an ATen call made as it is, not a copy of it; outputs in ``bound`` keep their names."""
+    made = {n for s in program.statements if isinstance(s, Extern) and not _is_view(s.op) for n in s.outputs if n}
+    readers: dict[str, int] = {}
+    for statement in program.statements:
+        for name in reads(program, statement):
+            readers[name] = readers.get(name, 0) + 1
+    names: dict[str, str] = {}
+    for statement in program.statements:
+        if not isinstance(statement, Map) or not isinstance(statement.value, Load):
+            continue
+        target, source = program.tensors[statement.store.tensor], program.tensors[statement.value.tensor]
+        if (
+            target.role == "output"
+            and target.name not in (*names, *bound)
+            and not readers.get(target.name)
+            and source.name in made - set(names.values())
+            and (source.shape, source.dtype, source.strides) == (target.shape, target.dtype, target.strides)
+            and statement.value.index == statement.store.index
+            and statement.value.fill is None
+        ):
+            names[target.name] = source.name
+    kept = tuple(s for s in program.statements if not (isinstance(s, Map) and s.store.tensor in names))
+    tensors = {name: tensor for name, tensor in program.tensors.items() if name not in names}
+    outputs = tuple(names.get(name, name) for name in program.outputs)
+    return replace(program, statements=kept, tensors=tensors, outputs=outputs)
+
+
+def _is_view(op: str) -> bool:
+    found = torch.ops
+    for part in op.split("."):
+        found = getattr(found, part)
+    return bool(getattr(found, "is_view", False))
 
 
 def _kernel(program: Program, found: Group) -> Kernel | Extern:

@@ -136,6 +136,7 @@ def _task(data: Message, payload: int) -> Any:
     fields["dynamic"] = tuple(DynamicSize(**d) for d in data["dynamic"])
     for name in ("shrunk", "patches"):
         fields[name] = tuple(tuple(entry) for entry in data[name])
+    fields["structures"] = tuple(data["structures"])
     return Task(**fields)
 
 

@@ -1,5 +1,6 @@
 """Tasks: what must be computed, read from a user's PyTorch code, with inputs to draw and a cost to compare with."""
 
+from kernelwright.task._aten import AtenGraph
 from kernelwright.task._cost import cost
 from kernelwright.task._inputs import STRUCTURES
 from kernelwright.task._load import from_callable, from_source, in_domain, load, module_state, with_dtype
@@ -9,6 +10,7 @@ from kernelwright.task._task import Cost, DynamicSize, Reference, Task
 
 __all__ = [
     "STRUCTURES",
+    "AtenGraph",
     "Cost",
     "DynamicSize",
     "Reference",

@@ -264,6 +264,8 @@ class _Inputs:
         """Positional arguments, equal for equal (seed, structure); ``structure`` is one of :data:`STRUCTURES`."""
         if structure not in STRUCTURES:
             raise ValueError(f"structure is {structure!r}; it must be one of {', '.join(STRUCTURES)}")
+        if self.task.structures and structure not in self.task.structures:
+            raise InputsInvalid(f"{self.task.name} is not defined for inputs of structure {structure}.")
         given = self.given(seed)
         if structure == "given":
             return given

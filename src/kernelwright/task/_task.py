@@ -31,6 +31,8 @@ class Task:
     ``shrunk`` lists (tensor argument, dim, old size, new size) of sizes that ``--scale cpu`` made smaller, and
     ``patches`` the (integer constant of the source, new value) pairs by which the source itself draws them smaller.
     ``dtype`` other than "float32" casts parameters and floating inputs; "float32" leaves the task's own dtypes alone.
+    ``key`` names the content where the payload cannot (example values that differ from run to run); ``structures``
+    are the only ones that the reference is defined for (empty: all).
     """
 
     name: str
@@ -44,13 +46,17 @@ class Task:
     dtype: str = "float32"
     module: str = ""
     patches: tuple[tuple[str, int], ...] = ()
+    key: str = ""
+    structures: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
         """sha256 of the content: equal tasks have equal digests wherever their file lies."""
         content = asdict(self)
-        content["payload"] = hashlib.sha256(self.payload).hexdigest()
-        del content["path"], content["name"]
+        content["payload"] = self.key or hashlib.sha256(self.payload).hexdigest()
+        del content["path"], content["name"], content["key"]
+        if not self.structures:
+            del content["structures"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
