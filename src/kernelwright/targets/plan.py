@@ -6,6 +6,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+WORKSPACE = "workspace"  # the name under which entries ask for the plan's scratch memory
+
 SizeText = int | str  # an int, or a Python expression over the plan's symbols, e.g. "s0*64"
 
 
@@ -54,7 +56,7 @@ class SymbolSpec:
 
 @dataclass(frozen=True)
 class EntryCall:
-    """Call of one C entry: ``args`` are tensor names in the order of the entry's parameters, workspace last if any."""
+    """Call of one C entry: ``args`` are tensor names in parameter order, ``WORKSPACE`` last if it needs scratch."""
 
     entry: str
     args: tuple[str, ...]

@@ -85,6 +85,15 @@ def test_an_aten_call_splits_segments_and_receives_views() -> None:
     torch.testing.assert_close(run(made, steps, x), (x * 4).view(2, 3).sum(1))
 
 
+def test_only_entries_with_temporaries_take_the_workspace() -> None:
+    made = program(tensor("x", "input", 6), tensor("a", "temp", 6), tensor("b", "temp", 6), tensor("y", "output", 6))
+    negate = Extern("aten.neg.default", ({"tensor": "b"},), (), ("n",))
+    made.tensors["n"] = tensor("n", "temp", 6)
+    kernels = [scale("k0", "x", "a", "6"), scale("k1", "a", "b", "6"), scale("k2", "n", "y", "6")]
+    x = torch.randn(6)
+    assert torch.equal(run(made, [*kernels[:2], negate, kernels[2]], x), x * -8)
+
+
 def test_symbolic_sizes_are_bound_at_the_call() -> None:
     s0 = sympy.Symbol("s0", integer=True, positive=True)
     made = program(

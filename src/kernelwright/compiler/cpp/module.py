@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import sympy
 
 from ...targets.plan import (
+    WORKSPACE,
     AtenCall,
     EntryCall,
     InputSpec,
@@ -85,7 +86,7 @@ def assemble(
         names = _entry_arguments(program, segment, crossing, everything=len(segments) == 1)
         texts += [kernel.source for kernel in segment]
         texts.append(_entry(program, entry, names, segment, places, bool(need != 0)))
-        plan_steps.append(EntryCall(entry, names))
+        plan_steps.append(EntryCall(entry, (*names, WORKSPACE) if need != 0 else names))
     plan = Plan(
         inputs=tuple(
             InputSpec(source, _spec(program.tensors[name]))
@@ -172,7 +173,7 @@ def _place(program: Program, segment: Sequence[KernelCode], crossing: set[str]) 
         if kernel.scratch != 0:
             lives[kernel.name] = (number, number, kernel.scratch)
     if all(isinstance(size, int) for _, _, size in lives.values()):
-        return _pack({n: (a, b, int(size)) for n, (a, b, size) in lives.items()})  # type: ignore[arg-type]
+        return _pack({n: (a, b, int(size)) for n, (a, b, size) in lives.items()})
     offset: Size = 0
     places: dict[str, Size] = {}
     for name, (_, _, size) in lives.items():
@@ -241,9 +242,8 @@ def _entry(
     places: dict[str, Size],
     workspace: bool,
 ) -> str:
-    lines = [
-        f'extern "C" KW_EXPORT int __tvm_ffi_{entry}(void*, const kw::Argument* args, int32_t count, kw::Argument* result) {{'
-    ]
+    parameters = "void*, const kw::Argument* args, int32_t count, kw::Argument* result"
+    lines = [f'extern "C" KW_EXPORT int __tvm_ffi_{entry}({parameters}) {{']
     total = len(names) + workspace
     lines.append(f"  if (count != {total}) return kw::answer(result, {total + 1});")
     position = {name: i for i, name in enumerate(names)}

@@ -13,17 +13,18 @@ import tvm_ffi
 from torch.utils import _pytree as pytree
 
 from ...errors import OutsideDomain
-from ..plan import AtenCall, EntryCall, Literal, Plan, SizeText, TensorSpec
+from ..plan import WORKSPACE, AtenCall, EntryCall, Literal, Plan, SizeText, TensorSpec
 
 Allocate = Callable[[tuple[int, ...], tuple[int, ...], torch.dtype], torch.Tensor]
 
 # torch.empty_strided without its Python argument parser; falls back to the public function.
-_fast_empty: Allocate = getattr(torch._C._dynamo.guards, "_empty_strided_cpu", torch.empty_strided)
+_fast_empty: Any = getattr(torch._C._dynamo.guards, "_empty_strided_cpu", torch.empty_strided)
 
 
 def allocate(shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     """Uninitialised memory for one tensor."""
-    return _fast_empty(shape, strides, dtype)
+    tensor: torch.Tensor = _fast_empty(shape, strides, dtype)
+    return tensor
 
 
 class Launcher:
@@ -63,10 +64,12 @@ class Launcher:
         for spec in self.plan.buffers:
             named[spec.name] = self._make(spec, sizes)
         workspace = self._borrow(sizes)
+        if workspace is not None:
+            named[WORKSPACE] = workspace
         try:
             for step in self.plan.steps:
                 if isinstance(step, EntryCall):
-                    self._call_entry(step, named, workspace)
+                    self._call_entry(step, named)
                 else:
                     self._call_aten(step, named, sizes)
         finally:
@@ -107,16 +110,12 @@ class Launcher:
                 return workspace
         return torch.empty(need, dtype=torch.uint8)
 
-    def _call_entry(self, step: EntryCall, named: Mapping[str, torch.Tensor], workspace: torch.Tensor | None) -> None:
-        arguments = [named[name] for name in step.args]
-        if workspace is not None:
-            arguments.append(workspace)
-        refused = self._module[step.entry](*arguments)
+    def _call_entry(self, step: EntryCall, named: Mapping[str, torch.Tensor]) -> None:
+        refused = self._module[step.entry](*(named[name] for name in step.args))
         if refused:
-            name = step.args[refused - 1] if refused <= len(step.args) else "workspace"
-            tensor = named.get(name)
-            what = f"{tuple(tensor.shape)} {tensor.dtype}" if tensor is not None else "too small"
-            raise OutsideDomain(f"Tensor {name} is {what}, outside the domain the kernel was verified for.")
+            tensor = named[step.args[min(refused, len(step.args)) - 1]]
+            what = f"{tuple(tensor.shape)} {tensor.dtype}"
+            raise OutsideDomain(f"A tensor is {what}, outside the domain the kernel was verified for.")
 
     def _call_aten(self, step: AtenCall, named: dict[str, torch.Tensor], sizes: Mapping[str, int]) -> None:
         args = [self._decode(a, named, sizes) for a in step.args]
@@ -152,11 +151,11 @@ class _FastPath:
         plan = launcher.plan
         step = plan.steps[0]
         assert isinstance(step, EntryCall)
-        self._entry = launcher._module[step.entry]
+        self._entry: Any = launcher._module[step.entry]
         self._allocate = launcher._allocate
         self._outputs = outputs
         self._state = [launcher._state[str(s.source[1])] for s in plan.inputs if s.source[0] != "arg"]
-        self._workspace_bytes = plan.workspace
+        self._workspace_bytes = int(plan.workspace)
         self._idle = launcher._idle_workspaces
 
     @staticmethod
@@ -167,7 +166,7 @@ class _FastPath:
         simple = (
             len(plan.steps) == 1
             and isinstance(plan.steps[0], EntryCall)
-            and plan.steps[0].args == names
+            and plan.steps[0].args == names + ((WORKSPACE,) if plan.workspace else ())
             and plan.results == tuple(b.name for b in plan.buffers)
             and ordered == [("arg", i) for i in range(len(ordered))]
             and all(s.source[0] == "arg" for s in plan.inputs[: len(ordered)])  # arguments first
@@ -189,7 +188,7 @@ class _FastPath:
         shape, strides, dtype = self._outputs[0]
         output = self._allocate(shape, strides, dtype)
         if self._workspace_bytes:
-            workspace = self._idle.pop() if self._idle else torch.empty(self._workspace_bytes, dtype=torch.uint8)  # type: ignore[call-overload]
+            workspace = self._idle.pop() if self._idle else torch.empty(self._workspace_bytes, dtype=torch.uint8)
             refused = self._entry(*args, *self._state, output, workspace)
             self._idle.append(workspace)
         else:
@@ -259,4 +258,4 @@ def _resolve(op: str) -> Callable[..., Any]:
     target: Any = torch.ops
     for part in op.split("."):
         target = getattr(target, part)
-    return target  # type: ignore[no-any-return]
+    return target
