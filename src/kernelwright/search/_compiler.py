@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..compiler._pipeline import Kernel, Prepared, emit, prepare
+from ..compiler import Kernel, Prepared, emit, prepare
 from ..compiler.program import Scan
 from ..targets import Candidate
 from ..task import DynamicSize

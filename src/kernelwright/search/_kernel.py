@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,9 @@ def generate(
     torch.Size([64, 512])
     """
     inputs = tuple(example_inputs)
-    task = from_callable(fn_or_module, inputs, name=name, dynamic=dynamic)
+    task = replace(
+        from_callable(fn_or_module, inputs, name=name, dynamic=dynamic), key=_key(fn_or_module, inputs, dynamic)
+    )
     store = archive if isinstance(archive, Archive) else Archive(archive)
     try:
         outcome = generate_task(
@@ -132,6 +135,16 @@ def generate(
         if store is not archive:
             store.close()
     return Kernel(outcome, fn_or_module, module_state(fn_or_module))
+
+
+def _key(call: Callable[..., Any], inputs: tuple[Any, ...], dynamic: tuple[DynamicSize, ...]) -> str:
+    """What the archive knows the task by; empty (the pickled bytes decide) when it cannot be captured."""
+    from ..compiler import capture, identity  # slow to import
+
+    try:
+        return identity(capture(call, inputs, dynamic))
+    except KernelwrightError:
+        return ""
 
 
 def _needs_grad(args: tuple[Any, ...]) -> bool:
