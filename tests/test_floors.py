@@ -32,6 +32,7 @@ FLOORS = {
     "bench": 8,
     "report": 8,
     "cli": 9,
+    "__main__": 10,
     "web": 9,
 }
 

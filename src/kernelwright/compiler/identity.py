@@ -1,4 +1,4 @@
-"""Names a captured computation by its content: the same in every process, whatever the example values or weights are."""
+"""Names a captured computation by its content: the same in every process, whatever the example values."""
 
 from __future__ import annotations
 

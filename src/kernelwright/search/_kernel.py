@@ -123,9 +123,8 @@ def generate(
     torch.Size([64, 512])
     """
     inputs = tuple(example_inputs)
-    task = replace(
-        from_callable(fn_or_module, inputs, name=name, dynamic=dynamic), key=_key(fn_or_module, inputs, dynamic)
-    )
+    task = from_callable(fn_or_module, inputs, name=name, dynamic=dynamic)
+    task = replace(task, key=_key(fn_or_module, inputs, dynamic))
     store = archive if isinstance(archive, Archive) else Archive(archive)
     try:
         outcome = generate_task(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,8 @@ class Memory:
         self._machine = fingerprint(machine)
         self._classes = shape_class(task)
         self._toolchain = toolchain()
-        archive.record_task(task)
+        # A task with a key is known without its payload, which is the user's data.
+        archive.record_task(replace(task, payload=b"") if task.key else task)
         archive.record_machine(self._machine, asdict(machine))
 
     def recall(self, lock: Path | None = None) -> Recalled | None:
@@ -114,4 +115,5 @@ def _verdict(content: dict[str, Any]) -> Verdict:
 
 def _measurement(content: dict[str, Any]) -> Measurement:
     fields = {name: content[name] for name in Measurement.__dataclass_fields__ if name in content}
-    return Measurement(**{**fields, "speedup": {name: Ratio(**ratio) for name, ratio in content["speedup"].items()}})
+    speedup = {name: Ratio(**ratio) for name, ratio in content["speedup"].items()}
+    return Measurement(**{**fields, "speedup": speedup, "notes": tuple(content["notes"])})
