@@ -37,11 +37,12 @@ def kernelwright(module: torch.fx.GraphModule, example_inputs: Sequence[Any], **
     def compiler(name: str, backward: bool = False) -> Callable[..., Any]:
         return lambda graph, inputs: Served(graph, name, backward, options)
 
-    return aot_autograd(  # type: ignore[no-any-return]
+    compiled: Callable[..., Any] = aot_autograd(
         fw_compiler=compiler("forward graph"),
         bw_compiler=compiler("backward graph", backward=True),
         inference_compiler=compiler("graph"),
     )(module, list(example_inputs))
+    return compiled
 
 
 def read_options(settings: dict[str, Any]) -> Options:

@@ -127,10 +127,8 @@ def _is_random(node: fx.Node) -> bool:
         return False
     if torch.Tag.nondeterministic_seeded not in node.target.tags:
         return False
-    arguments = node.normalized_arguments(
-        fx.Transformer(node.graph.owning_module).module, normalize_to_only_use_kwargs=True
-    )
-    given = arguments.kwargs if arguments else {}
+    names = [argument.name for argument in node.target._schema.arguments]
+    given = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
     return given.get("dropout_p", 1.0) != 0.0 and given.get("train", True) is not False
 
 
@@ -143,7 +141,7 @@ def _lift_one(graph: fx.Graph, node: fx.Node, feeds: dict[fx.Node, Argument | Dr
     rest = [a for a in (*node.args, *node.kwargs.values()) if isinstance(a, fx.Node)]
     name = str(target).removeprefix("aten.")
     like = target._schema.name in _LIKE and name not in _FORMLESS and rest == [node.args[0]]
-    if rest and not like or not isinstance(node.meta["val"], torch.Tensor):
+    if (rest and not like) or not isinstance(node.meta["val"], torch.Tensor):
         raise Unsupported(f"{target} draws random numbers that depend on computed values.")
     drawn = _new_input(graph, node.meta["val"])
     forms = [_form(a.meta["val"]) if isinstance(a, fx.Node) else None for a in node.args]
@@ -151,9 +149,11 @@ def _lift_one(graph: fx.Graph, node: fx.Node, feeds: dict[fx.Node, Argument | Dr
 
     def call() -> torch.Tensor:
         args = [
-            c if f is None else torch.empty_strided(*f[:2], dtype=f[2]) for c, f in zip(constants, forms, strict=True)
+            constant if form is None else torch.empty_strided(*form[:2], dtype=form[2])
+            for constant, form in zip(constants, forms, strict=True)
         ]
-        return target(*args, **named)  # type: ignore[no-any-return]
+        result: torch.Tensor = target(*args, **named)
+        return result
 
     feeds[drawn] = Draw(call)
     node.replace_all_uses_with(drawn)

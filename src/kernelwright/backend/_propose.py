@@ -72,7 +72,7 @@ def _capture(core: Core, inputs: Sequence[torch.Tensor]) -> Captured:
     graph.graph.eliminate_dead_code()
     count = len(core.outputs)
     tree = pytree.tree_structure(tuple(range(count)))
-    return replace(capture_graph(graph, inputs), treespec=pytree.treespec_dumps(tree))
+    return replace(capture_graph(graph, tuple(inputs)), treespec=pytree.treespec_dumps(tree))
 
 
 def _settle_layouts(module: fx.GraphModule, core: Core) -> None:

@@ -104,15 +104,15 @@ class Served:
         return self._graph(*given)
 
     def _bind(self, core: Core, kernel: Callable[..., Any]) -> Run:
-        feeds = tuple(f.position if isinstance(f, Argument) else f.call for f in core.feeds)
-        drawn = any(not isinstance(f, int) for f in feeds)
-        # (index or -1 for a plain value, the input to look at, view)
-        results = core.results
-        graph = core.graph
+        places = tuple(f.position for f in core.feeds if isinstance(f, Argument))
+        draws = tuple(f.call for f in core.feeds if not isinstance(f, Argument))  # the last inputs, in order
+        results, graph = core.results, core.graph
 
         def run(inputs: list[Any]) -> Any:
-            args = [inputs[f] if type(f) is int else f() for f in feeds] if drawn else [inputs[f] for f in feeds]
-            with _NoGrad():
+            args = [inputs[place] for place in places]
+            if draws:
+                args += [draw() for draw in draws]
+            with torch.no_grad():
                 try:
                     made = kernel(*args)
                 except OutsideDomain as error:
@@ -129,9 +129,6 @@ class Served:
         if not self._told:
             self._told = True
             log.warning("A %s runs as it is: %s", self._name, reason.rstrip(".") + ".")
-
-
-_NoGrad = torch.no_grad
 
 
 def _take(result: View | Plain, made: Sequence[torch.Tensor], inputs: Sequence[Any]) -> Any:

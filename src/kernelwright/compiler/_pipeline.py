@@ -5,15 +5,19 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 from ..targets.plan import Candidate, Literal
 from ..task import DynamicSize
+from .attention import Attention, find_attention
 from .capture import Captured, capture, capture_graph
 from .contraction import is_contraction
+from .cpp.attention import emit_attention
+from .cpp.attention import schedules as attention_schedules
 from .cpp.contract import emit_contraction
 from .cpp.contract import schedules as contraction_schedules
 from .cpp.loops import emit_loops
@@ -32,6 +36,7 @@ class Kernel:
     group: Group
     contraction: bool
     schedules: tuple[Any, ...]
+    attention: Attention | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def prepare_captured(captured: Captured, keep: frozenset[str] = frozenset()) -> 
     """Lower, fuse and group a captured graph; ``keep`` names operations that are to stay ATen calls."""
     program = _hand_out(fuse(lower(captured, keep)), frozenset(output for output, _ in captured.mutations))
     groups = group(program, lambda statement: is_contraction(program, statement))
-    return Prepared(captured, program, tuple(_kernel(program, g) for g in groups))
+    return Prepared(captured, program, _kernels(program, groups))
 
 
 def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: str = "") -> Candidate:
@@ -78,7 +83,9 @@ def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: 
         schedule = kernel.schedules[choice.get(number, 0)] if kernel.schedules else None
         name = f"k{number}"
         decisions[name] = asdict(schedule) if schedule is not None else {}
-        if kernel.contraction:
+        if kernel.attention is not None:
+            steps.append(emit_attention(program, kernel.attention, name, schedule))
+        elif kernel.contraction:
             steps.append(emit_contraction(program, kernel.group.statements[0], name, schedule))
         else:
             steps.append(emit_loops(program, kernel.group, name, schedule))
@@ -87,7 +94,7 @@ def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: 
         steps,
         sources=tuple(("literal", name) if kind == "constant" else (kind, name) for kind, name in captured.sources),
         results=tuple(program.outputs[r] if isinstance(r, int) else {"value": r.value} for r in captured.results),
-        treespec=captured.treespec,
+        treespec=None if _is_leaf(captured.treespec) else captured.treespec,
         mutations=captured.mutations,
         constants=captured.constants,
         literals=tuple(_literal(name, tensor) for name, tensor in captured.lifted.items()),
@@ -153,6 +160,20 @@ def _is_view(op: str) -> bool:
     return bool(getattr(found, "is_view", False))
 
 
+def _kernels(program: Program, groups: Sequence[Group]) -> tuple[Kernel | Extern, ...]:
+    """One kernel per group; the groups of an attention become one, where the last of them stood."""
+    matches = {max(found.groups): found for found in find_attention(program, groups)}
+    absorbed = {number for found in matches.values() for number in found.groups}
+    kernels: list[Kernel | Extern] = []
+    for number, each in enumerate(groups):
+        if number in matches:
+            found = matches[number]
+            kernels.append(Kernel(Group(found.statements), False, tuple(attention_schedules(program, found)), found))
+        elif number not in absorbed:
+            kernels.append(_kernel(program, each))
+    return tuple(kernels)
+
+
 def _kernel(program: Program, found: Group) -> Kernel | Extern:
     first = found.statements[0]
     if isinstance(first, Extern):
@@ -160,6 +181,10 @@ def _kernel(program: Program, found: Group) -> Kernel | Extern:
     if isinstance(first, Reduce) and len(found.statements) == 1 and is_contraction(program, first):
         return Kernel(found, True, tuple(contraction_schedules(program, first)))
     return Kernel(found, False, tuple(loop_schedules(program, found)))
+
+
+def _is_leaf(treespec: str | None) -> bool:
+    return treespec is None or pytree.treespec_loads(treespec).is_leaf()
 
 
 def _literal(name: str, tensor: torch.Tensor) -> Literal:
