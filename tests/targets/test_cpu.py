@@ -30,7 +30,7 @@ SCALE = """
 #include <kw/abi.h>
 extern "C" KW_EXPORT int __tvm_ffi_run0(void*, const kw::Argument* args, int32_t count, kw::Argument* result) {
   const kw::Tensor *x = kw::tensor(args[0]), *y = kw::tensor(args[1]);
-  const int64_t n = x->shape[0], shape[] = {n, 3}, strides[] = {3, 1};
+  const int64_t n = x ? x->shape[0] : 0, shape[] = {n, 3}, strides[] = {3, 1};
   if (!kw::matches(x, kw::kFloat32, 2, shape, strides)) return kw::answer(result, 1);
   if (!kw::matches(y, kw::kFloat32, 2, shape, strides)) return kw::answer(result, 2);
   const float* in = (const float*)kw::data(x);
@@ -84,6 +84,18 @@ def test_other_strides_are_copied_not_refused() -> None:
 def test_inputs_outside_the_domain_are_refused(x: torch.Tensor) -> None:
     with pytest.raises(OutsideDomain):
         load(scale(), torch.neg, {})(x)
+
+
+@pytest.mark.parametrize("argument", [3, 2.5, "text", None])
+def test_what_is_no_tensor_never_reaches_the_kernel(argument: object) -> None:
+    fixed = TensorSpec("x", (4, 3), "float32", (3, 1))
+    plan = scale_plan(
+        inputs=(InputSpec(("arg", 0), fixed),), buffers=(TensorSpec("y", (4, 3), "float32", (3, 1)),), symbols=()
+    )
+    run = load(Candidate("cpu", "test", SCALE.replace("FACTOR", "2.0f"), plan), torch.neg, {})
+    assert torch.equal(run(torch.ones(4, 3)), torch.full((4, 3), 2.0))
+    with pytest.raises(OutsideDomain, match="takes 1 tensors"):
+        run(argument)
 
 
 def test_constants_guard_the_other_arguments() -> None:

@@ -147,4 +147,10 @@ def _key(call: Callable[..., Any], inputs: tuple[Any, ...], dynamic: tuple[Dynam
 
 
 def _needs_grad(args: tuple[Any, ...]) -> bool:
-    return any(isinstance(leaf, torch.Tensor) and leaf.requires_grad for leaf in pytree.tree_leaves(args))
+    for arg in args:
+        if isinstance(arg, torch.Tensor):
+            if arg.requires_grad:
+                return True
+        elif isinstance(arg, list | tuple | dict) and _needs_grad(tuple(pytree.tree_leaves(arg))):
+            return True
+    return False

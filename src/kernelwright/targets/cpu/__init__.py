@@ -1,6 +1,7 @@
 """The CPU: C++ with vector extensions and torch's own threads."""
 
 from ._build import INCLUDE, Built, build
-from ._launch import Allocate, Launcher, allocate
+from ._fast import Allocate, allocate
+from ._launch import Launcher
 
 __all__ = ["INCLUDE", "Allocate", "Built", "Launcher", "allocate", "build"]

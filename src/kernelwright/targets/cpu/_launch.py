@@ -14,17 +14,7 @@ from torch.utils import _pytree as pytree
 
 from ...errors import OutsideDomain
 from ..plan import WORKSPACE, AtenCall, EntryCall, Literal, Plan, SizeText, TensorSpec
-
-Allocate = Callable[[tuple[int, ...], tuple[int, ...], torch.dtype], torch.Tensor]
-
-# torch.empty_strided without its Python argument parser; falls back to the public function.
-_fast_empty: Any = getattr(torch._C._dynamo.guards, "_empty_strided_cpu", torch.empty_strided)
-
-
-def allocate(shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """Uninitialised memory for one tensor."""
-    tensor: torch.Tensor = _fast_empty(shape, strides, dtype)
-    return tensor
+from ._fast import Allocate, allocate, fast_path
 
 
 class Launcher:
@@ -46,12 +36,12 @@ class Launcher:
         self._treespec = None if plan.treespec is None else pytree.treespec_loads(plan.treespec)
         self._idle_workspaces: list[torch.Tensor] = []  # popped while in use, so that threads never share one
         self._sizes = _SizeEvaluator(plan)
-        self._fast = _FastPath.make(self)
+        self._fast = fast_path(plan, self._module, self._state, self._treespec, allocate, self._idle_workspaces)
 
     def __call__(self, *args: Any) -> Any:
         if self._fast is not None and len(args) == self._arg_count:
-            result = self._fast.run(args)
-            if result is not None:
+            result = self._fast(*args)
+            if result is not None:  # None: the general path says what is wrong, or copies into the right layout
                 return result
         return self._run(args)
 
@@ -142,58 +132,6 @@ class Launcher:
         if isinstance(value, list | tuple):
             return [self._decode(v, named, sizes) for v in value]
         return value
-
-
-class _FastPath:
-    """One entry, fixed sizes, one result or a few: nothing between the call and the kernel but the allocation."""
-
-    def __init__(self, launcher: Launcher, outputs: Sequence[tuple[tuple[int, ...], tuple[int, ...], torch.dtype]]):
-        plan = launcher.plan
-        step = plan.steps[0]
-        assert isinstance(step, EntryCall)
-        self._entry: Any = launcher._module[step.entry]
-        self._allocate = launcher._allocate
-        self._outputs = outputs
-        self._state = [launcher._state[str(s.source[1])] for s in plan.inputs if s.source[0] != "arg"]
-        self._workspace_bytes = int(plan.workspace)
-        self._idle = launcher._idle_workspaces
-
-    @staticmethod
-    def make(launcher: Launcher) -> _FastPath | None:
-        plan = launcher.plan
-        names = tuple(s.spec.name for s in plan.inputs) + tuple(b.name for b in plan.buffers)
-        ordered = [s.source for s in plan.inputs if s.source[0] == "arg"]
-        simple = (
-            len(plan.steps) == 1
-            and isinstance(plan.steps[0], EntryCall)
-            and plan.steps[0].args == names + ((WORKSPACE,) if plan.workspace else ())
-            and plan.results == tuple(b.name for b in plan.buffers)
-            and ordered == [("arg", i) for i in range(len(ordered))]
-            and all(s.source[0] == "arg" for s in plan.inputs[: len(ordered)])  # arguments first
-            and not plan.symbols and not plan.mutations and not plan.constants
-            and launcher._treespec is None
-            and len(plan.results) == 1
-            and isinstance(plan.workspace, int)
-        )  # fmt: skip
-        if not simple:
-            return None
-        outputs = [(_ints(b.shape), _ints(b.strides), getattr(torch, b.dtype)) for b in plan.buffers]
-        return _FastPath(launcher, outputs)
-
-    def run(self, args: tuple[Any, ...]) -> torch.Tensor | None:
-        """None when the general path must look at the inputs."""
-        for arg in args:
-            if type(arg) is not torch.Tensor or arg.requires_grad:
-                return None
-        shape, strides, dtype = self._outputs[0]
-        output = self._allocate(shape, strides, dtype)
-        if self._workspace_bytes:
-            workspace = self._idle.pop() if self._idle else torch.empty(self._workspace_bytes, dtype=torch.uint8)
-            refused = self._entry(*args, *self._state, output, workspace)
-            self._idle.append(workspace)
-        else:
-            refused = self._entry(*args, *self._state, output)
-        return None if refused else output
 
 
 class _SizeEvaluator:

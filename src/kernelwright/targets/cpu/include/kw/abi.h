@@ -48,8 +48,8 @@ enum Dtype : int {
 
 KW_INLINE const Tensor* tensor(const Argument& a) {
   // 7: a bare DLTensor*; 70: a tvm-ffi tensor object, whose DLTensor follows the 24-byte object header.
-  return a.type == 7 ? static_cast<const Tensor*>(a.pointer)
-                     : reinterpret_cast<const Tensor*>(static_cast<const char*>(a.pointer) + 24);
+  if (a.type == 7) return static_cast<const Tensor*>(a.pointer);
+  return a.type == 70 ? reinterpret_cast<const Tensor*>(static_cast<const char*>(a.pointer) + 24) : nullptr;
 }
 
 KW_INLINE char* data(const Tensor* t) { return static_cast<char*>(t->data) + t->byte_offset; }
@@ -61,9 +61,9 @@ KW_INLINE int answer(Argument* result, int64_t value) {
   return 0;
 }
 
-// Is t exactly this dtype, shape and layout? Strides of dimensions of size 1, and of empty tensors, do not matter.
+// Is t a tensor of exactly this dtype, shape and layout? Strides of dimensions of size 1, and of empty tensors, do not matter.
 inline bool matches(const Tensor* t, int dtype, int ndim, const int64_t* shape, const int64_t* strides) {
-  if (t->device_type != 1 || t->ndim != ndim || (t->dtype.code << 8 | t->dtype.bits) != dtype) return false;
+  if (!t || t->device_type != 1 || t->ndim != ndim || (t->dtype.code << 8 | t->dtype.bits) != dtype) return false;
   for (int d = 0; d < ndim; ++d)
     if (t->shape[d] != shape[d]) return false;
   for (int d = 0; d < ndim; ++d)
