@@ -91,6 +91,7 @@ def test_maps_of_every_dtype_and_ragged_size(dtype: str) -> None:
 
 def test_layouts_transposed_strided_broadcast_and_reversed() -> None:
     base = torch.randn(37, 70)
+    half = torch.randn(70, 37).bfloat16().t()
     views = {
         "transposed": torch.randn(70, 37).t(),
         "strided": torch.randn(37, 140)[:, ::2],
@@ -103,6 +104,8 @@ def test_layouts_transposed_strided_broadcast_and_reversed() -> None:
         value = op("sub", load("x", "i", "j"), load("z", "i", "j"))
         tensors = [tensor("x", base), tensor("z", view), tensor("y", (37, 70), "output")]
         cases.append((name, program(tensors, [Map(axes, value, at("y", "i", "j"))]), {"x": base, "z": view}))
+    turned = Map((Axis("i", 37), Axis("j", 70)), load("h", "i", "j"), at("y", "i", "j"))
+    cases.append(("half", program([tensor("h", half), tensor("y", (37, 70), "output")], [turned]), {"h": half}))
     backwards = load("x", Index.const(36) - I("i"), Index.const(69) - I("j"))
     flipped = Map((Axis("i", 37), Axis("j", 70)), backwards, at("y", "i", "j"))
     cases.append(("reversed", program([tensor("x", base), tensor("y", (37, 70), "output")], [flipped]), {"x": base}))
@@ -318,6 +321,11 @@ def layer_norm(rows: int, columns: int, dtype: str) -> Program:
     )
 
 
+def transposed(rows: int, columns: int) -> Program:
+    body = Map((Axis("i", rows), Axis("j", columns)), load("x", "j", "i"), at("y", "i", "j"))
+    return program([tensor("x", (columns, rows)), tensor("y", (rows, columns), "output")], [body])
+
+
 def every_schedule(number: int) -> Callable[[Program, object], LoopSchedule]:
     def choose(built: Program, found: object) -> LoopSchedule:
         listed = schedules(built, found)  # type: ignore[arg-type]
@@ -335,6 +343,9 @@ def test_groups_under_every_schedule(number: int) -> None:
     for dtype in ("float32", "bfloat16"):
         inputs = {"x": torch.randn(33, 130).to(getattr(torch, dtype)), "g": torch.randn(130)}
         cases.append((f"layer norm {dtype}", layer_norm(33, 130, dtype), inputs))
+    wide = torch.randn(700, 1100)
+    for name in ("sum", "max", "argmin"):
+        cases.append((f"swept {name}", reduction(wide, (0,), name), {"x": wide}))
     x = torch.randn(40000, 3)
     cases.append(("split sum", reduction(x, (0,), "sum"), {"x": x}))
     cases.append(("split max", reduction(x, (0,), "max"), {"x": x}))
@@ -377,6 +388,8 @@ def test_golden_sources(golden: Callable[[str, str], None]) -> None:
         ("softmax_column.cpp", softmax(64, 1000, 0)),
         ("layer_norm.cpp", layer_norm(32, 768, "bfloat16")),
         ("sum_split.cpp", reduction(torch.empty(1 << 20), (0,), "sum")),
+        ("max_sweep.cpp", reduction(torch.empty(2048, 2048), (0,), "max")),
+        ("transpose.cpp", transposed(1000, 700)),
         ("cumsum.cpp", scanned(torch.empty(8, 100), 1, "sum")),
     ):
         (found,) = group(built)

@@ -22,6 +22,7 @@ class Context:
     kept: frozenset[str]  # tensors that really are written (others only pass values on)
     vectors: int  # accumulators in flight
     tile_size: int = 1
+    cross: Axis | None = None  # the second tiled axis of transposing maps
     split: str | None = None  # a reduced axis whose range is the thread's own
 
 
@@ -49,7 +50,8 @@ class Text:
 
 def bounds_of(context: Context, axis: Axis) -> tuple[str, str]:
     """The C++ range of a loop variable: the tile's for the tiled axis, the thread's for a split one."""
-    if (context.tile and axis.name == context.tile.name) or axis.name == context.split:
+    tiled = {a.name for a in (context.tile, context.cross) if a}
+    if axis.name in tiled or axis.name == context.split:
         return tile_begin(axis.name), f"{axis.name}_end"
     return "0", size_text(axis.size)
 
@@ -131,6 +133,8 @@ def lane_loop(context: Context, lane: Axis, interior: Ranges, text: Text, wide: 
         text(f"for (; at + {wide * W} <= {last}; at += {wide * W}) points(at);")
     text(f"for (; at + kw::W <= {last}; at += kw::W) point(at, kw::W);")
     if interior:
+        # The last vector of the interior overlaps the one before: computing a result twice is cheaper than masks.
+        text("if (at < to && to - from >= kw::W) point(to - kw::W, kw::W), at = to;")
         text(f"for (; at < {end}; at += kw::W) edge(at, int(kw::min<int64_t>(kw::W, {end} - at)));")
     elif size is None or size % W or begin != "0":
         text(f"if (at < {end}) point(at, int({end} - at));")

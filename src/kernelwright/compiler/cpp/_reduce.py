@@ -93,7 +93,8 @@ def is_long_sum(statement: Reduce) -> bool:
     return statement.op == "sum" and state_dtype(statement) == "float32"
 
 
-def _whole_type(statement: Reduce, vector: bool) -> str:
+def whole_type(statement: Reduce, vector: bool) -> str:
+    """The C++ type in which the blocks of a reduction meet."""
     if is_long_sum(statement):
         return f"kw::Total<{'kw::vf' if vector else 'float'}>"
     return state_type(statement, vector)
@@ -106,7 +107,7 @@ def _accumulators(stage: Stage) -> str:
     return "".join(f", auto& acc{n}" for n in range(len(stage.reduces)))
 
 
-def _emit_point(context: Context, stage: Stage, lane: str | None, name: str, ranges: Ranges, text: Text) -> None:
+def emit_point(context: Context, stage: Stage, lane: str | None, name: str, ranges: Ranges, text: Text) -> None:
     """The lambda that adds one point (or sixteen) to the accumulators it is given."""
     folded = lane is not None and lane in {a.name for a in stage.inner}
     axes = [a.name for a in stage.inner if a.name != lane]
@@ -176,7 +177,7 @@ def block_depth(inner: Sequence[Axis], limit: int) -> tuple[int, bool]:
 def _emit_placed(context: Context, stage: Stage, lane: str | None, text: Text) -> None:
     """Each lane is a result; the reduced axes run in sequence, several vectors of results at a time."""
     if lane is None:
-        _emit_point(context, stage, None, "point", context.ranges, text)
+        emit_point(context, stage, None, "point", context.ranges, text)
         _emit_results(context, stage, None, [("0", "1")], "point", context.ranges, text)
         return
     axis = next(a for a in stage.axes if a.name == lane)
@@ -186,7 +187,7 @@ def _emit_placed(context: Context, stage: Stage, lane: str | None, text: Text) -
         _emit_static_lanes(context, stage, axis, size, text)
         return
     for name, ranges in variants(context, interior):
-        _emit_point(context, stage, lane, f"add_{name}", ranges, text)
+        emit_point(context, stage, lane, f"add_{name}", ranges, text)
         inline = "" if name == "edge" else f" {INLINE}"
         text.open(f"const auto {name} = [&](const int64_t {lane}_0, const int lanes){inline}")
         _emit_results(context, stage, lane, [(f"{lane}_0", "lanes")], f"add_{name}", ranges, text)
@@ -200,7 +201,7 @@ def _emit_placed(context: Context, stage: Stage, lane: str | None, text: Text) -
 def _emit_static_lanes(context: Context, stage: Stage, axis: Axis, size: int, text: Text) -> None:
     """Whole groups of vectors and one ragged group, so that the reduced axes are walked once for all of it."""
     begin, end = bounds_of(context, axis)
-    _emit_point(context, stage, axis.name, "add_point", context.ranges, text)
+    emit_point(context, stage, axis.name, "add_point", context.ranges, text)
     vectors = _fitting(context, axis, size)
     group = vectors * W
     rest = size % group
@@ -253,7 +254,7 @@ def _emit_results(
     names = [(n, c) for c in range(len(calls)) for n in range(len(stage.reduces))]
     if blocked:
         for number, copy in names:
-            text(f"{_whole_type(stage.reduces[number], vector)} all{number}_{copy};")
+            text(f"{whole_type(stage.reduces[number], vector)} all{number}_{copy};")
     unroll = (
         point != "add_edge"
         and points(stage.inner) * len(calls) <= UNROLLED
@@ -262,7 +263,7 @@ def _emit_results(
     opened = _open_blocks(context, stage.inner[:depth], text) if blocked else 0
     for number, copy in names:
         text(f"{state_type(stage.reduces[number], vector)} acc{number}_{copy};")
-    inner_opened = _open_inside(context, stage.inner, depth, blocked, unroll, text)
+    inner_opened = _open_inside(context, stage.inner, depth, blocked, unroll, point == "add_edge", text)
     axes = "".join(f"{a.name}, " for a in stage.inner)
     for copy, (start, count) in enumerate(calls):
         states = "".join(f", acc{n}_{copy}" for n in range(len(stage.reduces)))
@@ -275,25 +276,26 @@ def _emit_results(
     for _ in range(opened):
         text.close()
     for copy, (start, count) in enumerate(calls):
-        _emit_finish(context, stage, lane, (start, count), copy, "all" if blocked else "acc", ranges, text)
+        state = f"{'all' if blocked else 'acc'}{{}}_{copy}"
+        emit_finish(context, stage, lane, (start, count), state, ranges, text)
 
 
-def _emit_finish(
+def emit_finish(
     context: Context,
     stage: Stage,
     lane: str | None,
     call: tuple[str, str],
-    copy: int,
-    prefix: str,
+    state: str,
     ranges: Ranges,
     text: Text,
 ) -> None:
+    """Store the results of one vector; ``state`` names its accumulators, with a place for the reduction's number."""
     text.open()
     if lane:
         text(f"const int64_t {lane} = {call[0]};")
     printer = printer_of(context, lane, call[1] if lane else None, ranges)
     for number, statement in enumerate(stage.reduces):
-        finish_reduce(printer, statement, f"{prefix}{number}_{copy}.value()", number, lane is not None)
+        finish_reduce(printer, statement, f"{state.format(number)}.value()", number, lane is not None)
     for line in printer.lines:
         text(line)
     text.close()
@@ -309,16 +311,18 @@ def _open_blocks(context: Context, axes: Sequence[Axis], text: Text) -> int:
     return len(axes)
 
 
-def _open_inside(context: Context, inner: Sequence[Axis], depth: int, blocked: bool, unroll: bool, text: Text) -> int:
-    """Loops inside a block."""
+def _open_inside(
+    context: Context, inner: Sequence[Axis], depth: int, blocked: bool, unroll: bool, rare: bool, text: Text
+) -> int:
+    """Loops inside a block: all unrolled where that pays, kept small where they rarely run."""
     opened = 0
     if blocked:
         name = inner[depth - 1].name
         text.loop(name, f"{name}_0", f"{name}_1")
         opened += 1
     for axis in inner[depth:]:
-        if unroll and extent(axis.size) > 1:
-            text(f"#pragma GCC unroll {extent(axis.size)}")
+        if static(axis.size) is not None and (unroll or rare):
+            text(f"#pragma GCC unroll {extent(axis.size) if unroll else 1}")
         text.loop(axis.name, *bounds_of(context, axis))
         opened += 1
     return opened
@@ -329,13 +333,13 @@ def _open_inside(context: Context, inner: Sequence[Axis], depth: int, blocked: b
 
 def _emit_folded(context: Context, stage: Stage, lane: str, text: Text) -> None:
     """Lanes run along a reduced axis: several accumulators in flight, folded when the row is done."""
-    _emit_point(context, stage, lane, "point", context.ranges, text)
+    emit_point(context, stage, lane, "point", context.ranges, text)
     inner = [*(a for a in stage.inner if a.name != lane), next(a for a in stage.inner if a.name == lane)]
     depth, blocked = block_depth(inner, ROW_BLOCK)
     copies = max(1, min(context.vectors, extent(inner[-1].size) // W))
     if blocked:
         for number, statement in enumerate(stage.reduces):
-            text(f"{_whole_type(statement, True)} all{number};")
+            text(f"{whole_type(statement, True)} all{number};")
     outside = inner[: min(depth, len(inner) - 1)]
     for axis in outside:
         text.loop(axis.name, *bounds_of(context, axis))

@@ -15,8 +15,8 @@ from ._normal import Normal
 from ._reduce import state_dtype
 from ._stages import W, extent, points
 
-PARTS = 64
-LEAST_PART = 1 << 12  # values of a part below which parts cost more than they give
+PARTS = 32
+LEAST_PART = 1 << 15  # values of a part below which parts cost more than they give
 MOST_RESULTS = 1 << 13
 
 
@@ -54,7 +54,8 @@ def split(normal: Normal) -> Split | None:
     assert size is not None
     inner = {a.name: a for s in normal.statements if isinstance(s, Reduce) for a in s.raxes}
     each = points([a for a in inner.values() if a.name != axis.name])
-    length = max(-(-size // PARTS), -(-LEAST_PART // max(1, each)))
+    results = max(points(s.axes) for s in normal.statements)
+    length = max(-(-size // PARTS), -(-LEAST_PART // max(1, each * results)))
     length = -(-length // W) * W
     part = Axis(f"{axis.name}_part", -(-size // length))
     tensors = dict(normal.program.tensors)

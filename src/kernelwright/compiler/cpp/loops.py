@@ -30,11 +30,15 @@ from ._stages import (
     stages,
     step_of,
 )
+from ._sweep import emit_sweep, sweepable, worth_sweeping
+from ._transposed import cross_axis, emit_transposed
 from .printer import store_type
 
 LAST_CACHE = 32 << 20  # results larger than this are better written around the caches
 LEAST_UNITS = 60_000.0  # work in vector loads below which waking another thread costs more than it gives
 FEW_ITEMS = 8  # fewer items than this leave threads idle: a long reduction is shared out instead
+CROSS = 64  # length of a tile along the second axis of a transposing map
+SWEEP = 1024  # results of a tile that is swept row by row
 CHUNK = 8192  # elements of a long axis that one item takes
 
 
@@ -43,15 +47,19 @@ class LoopSchedule:
     """Level-2 decisions for one group.
 
     ``tile``: the outer axis cut into tiles of ``tile_size`` (its elements are the lanes, or it is merely shared out).
+    ``cross``: a second tiled axis, along which strided loads are read and transposed.
     ``vectors``: accumulators in flight. ``split``: share a reduction out over the threads. ``stream``: write results
-    around the caches. ``threads``: False runs serially.
+    around the caches. ``sweep``: column reductions take whole rows of a wide tile at a time. ``threads``: False runs
+    serially.
     """
 
     tile: str | None = None
     tile_size: int = CHUNK
+    cross: str | None = None
     vectors: int = 4
     split: bool = False
     stream: bool = False
+    sweep: bool = False
     threads: bool = True
 
 
@@ -64,7 +72,9 @@ def schedules(program: Program, group: Group, machine: object | None = None) -> 
     if best.vectors > 1:
         found.append(replace(best, vectors=8 if best.vectors == 4 else 4))
         found.append(replace(best, vectors=2))
-    if best.tile and _reducing(normal):
+    if best.sweep:
+        found += [replace(best, sweep=False, tile_size=4 * W), replace(best, tile_size=SWEEP // 2)]
+    elif best.tile and _reducing(normal):
         found += [replace(best, tile_size=size) for size in (W, 4 * W, 8 * W, 16 * W) if size != best.tile_size]
     if best.split:
         found.append(replace(best, split=False))
@@ -97,9 +107,11 @@ def _emit_group(normal: Normal, schedule: LoopSchedule, text: Text, parted: Spli
     tile = next((a for a in normal.outer if a.name == schedule.tile), None)
     tile_size = _tile_size(tile, schedule)
     normal, local = localise(normal, tile, tile_size)
-    rows = tuple(a for a in normal.outer if tile is None or a.name != tile.name)
+    cross = next((a for a in normal.outer if a.name == schedule.cross), None)
+    rows = tuple(a for a in normal.outer if a not in (tile, cross))
     found = stages(normal, frozenset(a.name for a in rows))
-    _emit_items(normal, schedule, tile, tile_size, rows, found, local, text, parted)
+    tilings = [(a, size) for a, size in ((cross, CROSS), (tile, tile_size)) if a is not None]
+    _emit_items(normal, schedule, tilings, rows, found, local, text, parted)
     return normal
 
 
@@ -111,7 +123,8 @@ def _emit_split(parted: Split, schedule: LoopSchedule, text: Text) -> None:
         offset += padded_bytes(tensor)
     for normal, cut in ((parted.parts, parted), (parted.whole, None)):
         tile = _tile_axis(normal)
-        inner = replace(schedule, tile=None if cut and tile == cut.part.name else tile, split=False)
+        tile = None if cut and tile == cut.part.name else tile
+        inner = replace(schedule, tile=tile, split=False, sweep=schedule.sweep and cut is not None)
         _emit_group(normal, inner, text, cut)
 
 
@@ -121,12 +134,22 @@ def _emit_split(parted: Split, schedule: LoopSchedule, text: Text) -> None:
 def _guess(normal: Normal, cache: int) -> LoopSchedule:
     tile = _tile_axis(normal)
     reducing = _reducing(normal)
-    size = 4 * W if reducing else CHUNK
+    cross = cross_axis(normal, tile)
+    sweep = tile is not None and _sweeps(normal, tile)
+    size = SWEEP if sweep else (4 * W if reducing or cross else CHUNK)
     stream = not reducing and _result_bytes(normal) > cache
     tiles = -(-extent(normal.sizes[tile]) // size) if tile else 1
     few = points([a for a in normal.outer if a.name != tile]) * tiles < FEW_ITEMS
     longest = few and split(normal) is not None and points(_everything(normal)) > 1 << 17
-    return LoopSchedule(tile=tile, tile_size=size, vectors=4, split=longest, stream=stream)
+    return LoopSchedule(tile=tile, tile_size=size, cross=cross, vectors=4, split=longest, stream=stream, sweep=sweep)
+
+
+def _sweeps(normal: Normal, tile: str) -> bool:
+    """Is the group one column reduction of a matrix too large for the caches?"""
+    axis = next(a for a in normal.outer if a.name == tile)
+    found = stages(normal, frozenset(a.name for a in normal.outer if a.name != tile))
+    context = Context(normal.program, axis, {}, frozenset(), frozenset(), 1)
+    return len(found) == 1 and sweepable(context, found[0], tile) and worth_sweeping(context, found[0], tile)
 
 
 def _everything(normal: Normal) -> tuple[Axis, ...]:
@@ -195,8 +218,7 @@ def _signature(normal: Normal, name: str) -> str:
 def _emit_items(
     normal: Normal,
     schedule: LoopSchedule,
-    tile: Axis | None,
-    tile_size: int,
+    tilings: list[tuple[Axis, int]],
     rows: tuple[Axis, ...],
     found: list[Stage],
     local: tuple[Local, ...],
@@ -207,38 +229,50 @@ def _emit_items(
     ranges: dict[str, tuple[int, int]] = {}
     for statement in normal.statements:
         ranges.update(ranges_of(statement))
-    stream = _streamed(normal, rows, tile_size) if schedule.stream else frozenset()
-    kept = _kept(normal, found, local)
+    tile, tile_size = next(((a, n) for a, n in tilings if a.name == schedule.tile), (None, 1))
+    cross = next((a for a, _ in tilings if a.name == schedule.cross), None)
+    stream = _streamed(normal, rows, tile_size) if schedule.stream and cross is None else frozenset()
     context = Context(
-        normal.program, tile, ranges, stream, kept, schedule.vectors, tile_size, parted.axis if parted else None
+        normal.program,
+        tile,
+        ranges,
+        stream,
+        _kept(normal, found, local),
+        schedule.vectors,
+        tile_size,
+        cross,
+        parted.axis if parted else None,
     )
-    tiles = _tiles(tile, tile_size)
-    count = " * ".join([*(size_text(a.size) for a in rows), tiles])
+    count = " * ".join([*(size_text(a.size) for a in rows), *(_tiles(a, n) for a, n in tilings)]) or "1"
+    lengths = {a.name: n for a, n in tilings}
     item_cost = sum(
         stage_cost(normal.program, s, best_lane(normal.program, s))
-        * points([a for a in s.loops if not tile or a.name != tile.name])
-        * (tile_size if tile and tile.name in {a.name for a in s.loops} else 1)
+        * points([Axis(a.name, min(lengths.get(a.name, extent(a.size)), extent(a.size))) for a in s.loops])
         for s in found
     )
     least = max(1, int(LEAST_UNITS / max(item_cost, 0.1)))
     if schedule.threads:
         text.open(f"kw::parallel_items({count}, {least}, [&](const int64_t item_begin, const int64_t item_end)")
     else:
-        text.open("")
+        text.open()
         text(f"const int64_t item_begin = 0, item_end = {count};")
     for scratch in local:
         if scratch.name in context.kept:
             text(f"alignas(64) {store_type(scratch.dtype)} {scratch.name}[{max(1, scratch.size)}];")
     text.loop("item", "item_begin", "item_end")
-    _decode(rows, tile, tile_size, tiles, text)
+    _decode(rows, tilings, text)
     if parted:
         begin, whole = tile_begin(parted.axis), size_text(normal.sizes[parted.axis])
         text(f"const int64_t {begin} = {parted.part.name} * {parted.length};")
         text(f"const int64_t {parted.axis}_end = kw::min<int64_t>({begin} + {parted.length}, {whole});")
     for stage in found:
         lane = best_lane(normal.program, stage)
-        if stage.scan is not None:
+        if cross is not None and tile is not None:
+            emit_transposed(context, normal, stage, tile.name, cross.name, text)
+        elif stage.scan is not None:
             emit_scan(context, stage, lane, text)
+        elif schedule.sweep and lane is not None and sweepable(context, stage, lane):
+            emit_sweep(context, stage, next(a for a in stage.axes if a.name == lane), text)
         else:
             (emit_reductions if stage.reduces else emit_maps)(context, stage, lane, text)
     text.close()
@@ -247,33 +281,31 @@ def _emit_items(
     text.close("});" if schedule.threads else "}")
 
 
-def _tiles(tile: Axis | None, tile_size: int) -> str:
+def _tiles(tile: Axis, tile_size: int) -> str:
     """How many tiles there are."""
-    if tile is None:
-        return "1"
     size = static(tile.size)
     return f"kw::ceil_div({size_text(tile.size)}, {tile_size})" if size is None else str(-(-size // tile_size))
 
 
-def _decode(rows: tuple[Axis, ...], tile: Axis | None, tile_size: int, tiles: str, text: Text) -> None:
-    """The point of the row axes and the tile that an item stands for."""
+def _decode(rows: tuple[Axis, ...], tilings: list[tuple[Axis, int]], text: Text) -> None:
+    """The point of the row axes and the tiles that an item stands for, the last tiled axis fastest."""
     rest = "item"
-    if tile and tiles != "1":
-        text(f"const int64_t {tile_begin(tile.name)} = item % {_factor(tiles)} * {tile_size};")
-        end = f"kw::min<int64_t>({tile_begin(tile.name)} + {tile_size}, {size_text(tile.size)})"
-        size = static(tile.size)
-        if size is not None and size % tile_size == 0:
-            end = f"{tile_begin(tile.name)} + {tile_size}"
-        text(f"const int64_t {tile.name}_end = {end};")
-        rest = f"item / {_factor(tiles)}"
-    elif tile:
-        text(f"constexpr int64_t {tile_begin(tile.name)} = 0;")
-        text(f"const int64_t {tile.name}_end = {size_text(tile.size)};")
+    for axis, length in reversed(tilings):
+        tiles, begin = _factor(_tiles(axis, length)), tile_begin(axis.name)
+        if tiles == "1":
+            text(f"constexpr int64_t {begin} = 0;")
+            text(f"const int64_t {axis.name}_end = {size_text(axis.size)};")
+            continue
+        text(f"const int64_t {begin} = {rest} % {tiles} * {length};")
+        end = f"kw::min<int64_t>({begin} + {length}, {size_text(axis.size)})"
+        size = static(axis.size)
+        if size is not None and size % length == 0:
+            end = f"{begin} + {length}"
+        text(f"const int64_t {axis.name}_end = {end};")
+        text(f"const int64_t {axis.name}_rest = {rest} / {tiles};")
+        rest = f"{axis.name}_rest"
     if not rows:
         return
-    if rest != "item":
-        text(f"const int64_t row = {rest};")
-        rest = "row"
     for position, axis in enumerate(reversed(rows)):
         last = position == len(rows) - 1
         text(f"const int64_t {axis.name} = {rest if last else f'{rest} % {_factor(size_text(axis.size))}'};")

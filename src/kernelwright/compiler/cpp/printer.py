@@ -104,6 +104,11 @@ class Printer:
         tensor = self.program.tensors[store.tensor]
         self._stored[(store.tensor, store.index)] = self.converted(temp, _computed(tensor.dtype))
 
+    def bind(self, values: Mapping[tuple[str, tuple[Index, ...]], Temp]) -> None:
+        """Loads of these elements are these variables."""
+        for (tensor, index), temp in values.items():
+            self._numbers[("load", tensor, index, None)] = temp
+
     def forget_acc(self) -> None:
         """Forget what was printed for an earlier accumulator."""
         self._memo.clear()

@@ -1,5 +1,5 @@
 static void cumsum(const float* KW_RESTRICT x, float* KW_RESTRICT y) {
-  kw::parallel_items(8 * 1, 2247, [&](const int64_t item_begin, const int64_t item_end) {
+  kw::parallel_items(8, 2247, [&](const int64_t item_begin, const int64_t item_end) {
     for (int64_t item = item_begin; item < item_end; ++item) {
       const int64_t a0 = item;
       {

@@ -1,10 +1,10 @@
 static void sum_split(const float* KW_RESTRICT x, float* KW_RESTRICT y, char* scratch) {
   auto* KW_RESTRICT partial0 = reinterpret_cast<float*>(scratch + 0);
-  kw::parallel_items(64 * 1, 1, [&](const int64_t item_begin, const int64_t item_end) {
+  kw::parallel_items(32, 1, [&](const int64_t item_begin, const int64_t item_end) {
     for (int64_t item = item_begin; item < item_end; ++item) {
       const int64_t a0_part = item;
-      const int64_t a0_begin = a0_part * 16384;
-      const int64_t a0_end = kw::min<int64_t>(a0_begin + 16384, 1048576);
+      const int64_t a0_begin = a0_part * 32768;
+      const int64_t a0_end = kw::min<int64_t>(a0_begin + 32768, 1048576);
       {
         const auto point = [&](const int64_t a0, const int lanes, auto& acc0) __attribute__((always_inline)) {
           const kw::vf v0 = kw::load(x + a0, lanes);
@@ -38,7 +38,7 @@ static void sum_split(const float* KW_RESTRICT x, float* KW_RESTRICT y, char* sc
       }
     }
   });
-  kw::parallel_items(1, 3333, [&](const int64_t item_begin, const int64_t item_end) {
+  kw::parallel_items(1, 4000, [&](const int64_t item_begin, const int64_t item_end) {
     for (int64_t item = item_begin; item < item_end; ++item) {
       {
         const auto point = [&](const int64_t a0_part, const int lanes, auto& acc0) __attribute__((always_inline)) {
@@ -47,21 +47,15 @@ static void sum_split(const float* KW_RESTRICT x, float* KW_RESTRICT y, char* sc
         };
         kw::Sum<kw::vf> acc0_0;
         kw::Sum<kw::vf> acc0_1;
-        kw::Sum<kw::vf> acc0_2;
-        kw::Sum<kw::vf> acc0_3;
         {
           int64_t at = 0;
-          for (; at + 64 <= 64; at += 64) {
+          for (; at + 32 <= 32; at += 32) {
             point(at, kw::W, acc0_0);
             point(at + 16, kw::W, acc0_1);
-            point(at + 32, kw::W, acc0_2);
-            point(at + 48, kw::W, acc0_3);
           }
-          for (; at + kw::W <= 64; at += kw::W) point(at, kw::W, acc0_0);
+          for (; at + kw::W <= 32; at += kw::W) point(at, kw::W, acc0_0);
         }
         acc0_0.merge(acc0_1);
-        acc0_0.merge(acc0_2);
-        acc0_0.merge(acc0_3);
         const float result0 = acc0_0.fold();
         kw::put(y + 0, result0);
       }

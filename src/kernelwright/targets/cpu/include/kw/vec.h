@@ -462,10 +462,12 @@ KW_INLINE vi load_bool_mask(const b8* p, vi mask) { return load_mask(p, mask) !=
 // Elements `stride` apart (stride may be 0 or negative).
 template <class T>
 KW_INLINE vec_t<T> gather(const T* p, int64_t stride, int n = W) {
-  if (__builtin_constant_p(n) && n == W && __builtin_constant_p(stride) && stride == 2 && sizeof(T) == 4) {
-    // Two loads and a shuffle; the last element read is the last one asked for.
-    vec_t<T> a = load(p), b = load(p + 15);
-    return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
+  if constexpr (sizeof(T) == 4) {
+    if (__builtin_constant_p(stride) && stride == 2) {
+      // Two loads and a shuffle; the last element read is the last one asked for.
+      vec_t<T> a = load(p, min(W, 2 * n - 1)), b = load(p + 15, max(0, 2 * n - 16));
+      return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
+    }
   }
   T buffer[W] = {};
 #pragma GCC unroll 16
@@ -475,6 +477,15 @@ KW_INLINE vec_t<T> gather(const T* p, int64_t stride, int n = W) {
 }
 template <class T>
 KW_INLINE vec_t<T> gather_mask(const T* p, int64_t stride, vi mask) {
+  if constexpr (sizeof(T) == 4) {
+    if (__builtin_constant_p(stride) && stride == 2) {  // as above, each half under its lanes' mask
+      constexpr vi none{};
+      vi even = __builtin_shufflevector(mask, none, 0, 16, 1, 16, 2, 16, 3, 16, 4, 16, 5, 16, 6, 16, 7, 16);
+      vi odd = __builtin_shufflevector(mask, none, 16, 8, 16, 9, 16, 10, 16, 11, 16, 12, 16, 13, 16, 14, 16, 15);
+      vec_t<T> a = load_mask(p, even), b = load_mask(p + 15, odd);
+      return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
+    }
+  }
   T buffer[W] = {};
   for (int k = 0; k < W; ++k)
     if (mask[k]) buffer[k] = p[k * stride];
@@ -511,6 +522,46 @@ KW_INLINE void each_lane(int64_t start, int n, const F& fn) {
 }
 // 0 <= index < size, per lane.
 KW_INLINE vi inside(vi index, int32_t size) { return (index >= 0) & (index < size); }
+
+// Sixteen vectors as the columns of a matrix: to[k][lane] = from[lane * stride + k] for lanes < rows and k < columns.
+KW_INLINE void transpose16(vf* m) {
+#define KW_SHUFFLE(A, B, ...) __builtin_shufflevector(A, B, __VA_ARGS__)
+#pragma GCC unroll 16
+  for (int k = 0; k < 16; k += 2) {  // pairs of single lanes
+    vf a = m[k], b = m[k + 1];
+    m[k] = KW_SHUFFLE(a, b, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+    m[k + 1] = KW_SHUFFLE(a, b, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+  }
+#pragma GCC unroll 16
+  for (int k = 0; k < 16; k += (k & 1) ? 3 : 1) {  // pairs of lanes
+    vf a = m[k], b = m[k + 2];
+    m[k] = KW_SHUFFLE(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+    m[k + 2] = KW_SHUFFLE(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+  }
+#pragma GCC unroll 16
+  for (int k = 0; k < 16; k += (k & 3) == 3 ? 5 : 1) {  // quarters
+    vf a = m[k], b = m[k + 4];
+    m[k] = KW_SHUFFLE(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+    m[k + 4] = KW_SHUFFLE(a, b, 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+  }
+#pragma GCC unroll 16
+  for (int k = 0; k < 8; ++k) {  // halves
+    vf a = m[k], b = m[k + 8];
+    m[k] = KW_SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+    m[k + 8] = KW_SHUFFLE(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+  }
+#undef KW_SHUFFLE
+}
+template <class T>
+KW_INLINE void transpose(vec_t<T>* to, const T* from, int64_t stride, int rows, int columns) {
+  static_assert(sizeof(vec_t<T>) == 64, "lanes of four bytes");
+  vf m[W];
+#pragma GCC unroll 16
+  for (int k = 0; k < W; ++k) m[k] = k < rows ? (vf)load(from + k * stride, columns) : vf{};
+  transpose16(m);
+#pragma GCC unroll 16
+  for (int k = 0; k < W; ++k) to[k] = (vec_t<T>)m[k];
+}
 
 // ── across lanes ───────────────────────────────────────────────────────────────────────────────────────────────────
 // NaN-propagating, as torch.maximum and torch.minimum.
