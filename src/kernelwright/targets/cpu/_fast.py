@@ -35,7 +35,7 @@ def fast_path(
 
     None instead of a function when the plan needs the general path. ``idle`` holds workspaces between calls.
     """
-    pack = _packer(treespec)
+    pack = packer(treespec)
     if not _is_simple(plan) or pack is None:
         return None
     step = plan.steps[0]
@@ -87,7 +87,7 @@ def _is_simple(plan: Plan) -> bool:
     )
 
 
-def _packer(treespec: pytree.TreeSpec | None) -> Callable[[list[torch.Tensor]], Any] | None:
+def packer(treespec: pytree.TreeSpec | None) -> Callable[[list[torch.Tensor]], Any] | None:
     """How the results become the return value; None for anything but one tensor or a flat tuple or list of them."""
     if treespec is None:
         return lambda outputs: outputs[0]

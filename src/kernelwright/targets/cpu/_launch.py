@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 from ...errors import OutsideDomain
 from ..plan import WORKSPACE, AtenCall, EntryCall, Literal, Plan, SizeText, TensorSpec
 from ._fast import Allocate, allocate, fast_path
+from ._script import script
 
 
 class Launcher:
@@ -36,7 +37,8 @@ class Launcher:
         self._treespec = None if plan.treespec is None else pytree.treespec_loads(plan.treespec)
         self._idle_workspaces: list[torch.Tensor] = []  # popped while in use, so that threads never share one
         self._sizes = _SizeEvaluator(plan)
-        self._fast = fast_path(plan, self._module, self._state, self._treespec, allocate, self._idle_workspaces)
+        about = (plan, self._module, self._state, self._treespec, allocate, self._idle_workspaces)
+        self._fast = fast_path(*about) or script(*about, _resolve)
 
     def __call__(self, *args: Any) -> Any:
         if self._fast is not None and len(args) == self._arg_count:
