@@ -9,21 +9,18 @@ from typing import Any
 import pytest
 import torch
 
-from kernelwright.judge._bounds import Comparison, compare, expect
-from kernelwright.judge._oracle import Oracle
+from kernelwright.judge._bounds import Comparison, expect
 from kernelwright.judge._reference import Runner
-from kernelwright.task import Reference, Task
+from kernelwright.judge._truth import Truths
+from kernelwright.task import Reference
 
 Call = Callable[..., Any]
 
 
 def judged(call: Call, args: tuple[Any, ...], wrong: Call) -> Comparison:
     """What the oracle says about ``wrong``'s output where ``call`` is the reference."""
-    oracle = Oracle(1 << 40)
-    oracle.task = Task("bounds", "function")
-    oracle.runner = Runner(Reference(call, lambda seed, structure: args, {}))
-    truth = oracle._truth(args, measure_length=True)
-    return compare(truth.expected[0], wrong(*args))
+    truths = Truths(Runner(Reference(call, lambda seed, structure: args, {})), "bounds")
+    return truths.compare(truths.find(args, measure_length=True), 0, wrong(*args))
 
 
 def matmul_inputs(k: int, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, ...]:
@@ -221,3 +218,51 @@ def test_the_bound_grows_where_the_problem_is_ill_conditioned_and_only_there() -
 
 def test_empty_outputs_compare_nothing() -> None:
     assert judged(lambda x: x[:0], (torch.ones(3),), lambda x: x[:0]).compared == 0
+
+
+def peaked(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    return torch.softmax(torch.relu(x) * scale - x.square(), -1)
+
+
+def peaked_by_hand(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    z = torch.addcmul(-x.clamp_min(0) * scale, x, x).neg()
+    e = (z - z.amax(-1, True)).exp()
+    return e * (1 / e.sum(-1, True))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_that_two_elements_decide(seed: int) -> None:
+    """Each row's error is one draw of luck: whether the noise of two large numbers cancels."""
+    torch.manual_seed(seed)
+    args = (30 + torch.randn(300, 517), 30 + torch.randn(517))
+    assert judged(peaked, args, peaked_by_hand).error <= 1.0
+    assert judged(peaked, args, lambda x, s: peaked_by_hand(x, s * (1 + 1e-4))).error > 1.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_far_tail_of_gelu_among_zeros(seed: int) -> None:
+    torch.manual_seed(seed)
+    x = torch.randn(512, 1024) * (torch.rand(512, 1024) < 0.05) * 1.2
+
+    def by_hand(x: torch.Tensor) -> torch.Tensor:
+        return torch.addcmul(x * 0.5, x * 0.5, torch.erf(x.double() * 2**-0.5).float())
+
+    assert judged(torch.nn.functional.gelu, (x,), by_hand).error <= 1.0
+    assert judged(torch.nn.functional.gelu, (x,), lambda x: by_hand(x) * (1 + 1e-5)).error > 1.0
+
+
+def test_rounding_of_intermediate_values_is_seen_and_equality_survives_it() -> None:
+    torch.manual_seed(5)
+    x = torch.randn(400) * 100
+
+    def far(x: torch.Tensor) -> torch.Tensor:
+        return (x * 1.1 + 1e6) - 1e6
+
+    assert judged(far, (x,), lambda x: (torch.add(1e6, x, alpha=1.1)) - 1e6).error <= 1.0
+    assert judged(far, (x,), lambda x: x * 1.1 - 1).error > 1.0
+
+    def top(x: torch.Tensor) -> torch.Tensor:
+        return (x == x.max()).float() * x.exp().clamp(max=2)
+
+    assert judged(top, (x,), top).error <= 1.0
+    assert judged(top, (x,), torch.zeros_like).error > 1.0

@@ -25,23 +25,13 @@ from ..errors import (
 )
 from ..task import Task, load
 from ._arena import Arena, Slot, aliases, arena_size, lay_out, uniquely
-from ._bounds import Expected, amplitude, compare, expect, samples
+from ._bounds import compare, expect
 from ._protocol import Message
-from ._reference import Answer, ReductionLength, Runner, same_bits, tensor_leaves
+from ._reference import Answer, Runner, same_bits, tensor_leaves
+from ._truth import RUN_SEED, Truth, Truths, is_memory
 
-_RUN_SEED = 7  # the random stream of every run of the reference; a deterministic one does not look at it
 _REORDERED = 64.0  # rounding bounds by which two runs of a deterministic reference may differ (atomics, threads)
 _TIMED_SECONDS = 1.0  # verification of further timed calls does not begin after this
-_HEAVY_SECONDS = 3.0  # a float64 run that takes longer is not repeated on perturbed values
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What a set of arguments must give: returned tensors first, then changed state, then changed arguments."""
-
-    expected: list[Expected]
-    eager: Answer
-    returned: int
 
 
 @dataclass
@@ -58,7 +48,6 @@ class Oracle:
 
     def __init__(self, memory_limit: int) -> None:
         self.memory_limit = memory_limit
-        self.length = 1
         self.case: _Case | None = None
         self.inputs: Arena | None = None
         self.outputs: Arena | None = None
@@ -73,6 +62,7 @@ class Oracle:
         self.task = task
         reference = load(task)
         self.runner = Runner(reference)
+        self.truths = Truths(self.runner, task.name)
         args = self._draw(seed, "given", {})
         args_leaves = tensor_leaves(args)
         inputs = _bytes(args_leaves)
@@ -81,10 +71,10 @@ class Oracle:
         outputs = _bytes(first.tensors)
         self._room_for(3 * inputs + 8 * outputs + 3 * _bytes(list(reference.state.values())), "inputs and outputs")
         start = time.perf_counter()
-        again = self.runner.eager(args, _RUN_SEED)
+        again = self.runner.eager(args, RUN_SEED)
         eager_seconds = time.perf_counter() - start
         start = time.perf_counter()
-        truth = self._truth(args, measure_length=True)
+        truth = self.truths.find(args, measure_length=True)
         exact_seconds = time.perf_counter() - start
         self._check_health(args, truth, first, again)
         arena, slots = self._share_state()
@@ -99,7 +89,7 @@ class Oracle:
             "eager_seconds": eager_seconds,
             "exact_seconds": exact_seconds,
             "double_fault": self.runner.double_fault,
-            "length": self.length,
+            "length": self.truths.length,
             "dynamic_sizes": self._default_sizes(args),
             "aliases": None if copied else aliases(again.tensors, args_leaves),
         }, [arena.descriptor]
@@ -107,9 +97,9 @@ class Oracle:
     def _discover(self, args: tuple[Any, ...]) -> Answer:
         name = self.task.name
         try:
-            answer = self.runner.discover(args, _RUN_SEED)
+            answer = self.runner.discover(args, RUN_SEED)
         except Exception as error:
-            if _is_memory(error):
+            if is_memory(error):
                 raise
             text = " ".join(str(error).split())[:300]
             raise ReferenceFailed(
@@ -121,7 +111,7 @@ class Oracle:
 
     def _check_health(self, args: tuple[Any, ...], truth: Truth, first: Answer, again: Answer) -> None:
         name = self.task.name
-        other = self.runner.eager(args, _RUN_SEED + 1)
+        other = self.runner.eager(args, RUN_SEED + 1)
         for run, why in ((again, "on the same inputs"), (first, "on the same inputs"), (other, "with another seed")):
             shapes = [(t.shape, t.dtype) for t in run.tensors] == [(t.shape, t.dtype) for t in truth.eager.tensors]
             if not shapes or any(self._differ(a, b) for a, b in zip(truth.eager.tensors, run.tensors, strict=True)):
@@ -135,7 +125,9 @@ class Oracle:
 
     def _differ(self, one: torch.Tensor, other: torch.Tensor) -> bool:
         """By more than the order of a few sums? Judged by rounding alone: randomness would widen the oracle's bound."""
-        return compare(expect(one, one, [], self.length), other).error > _REORDERED
+        if same_bits(one, other):
+            return False
+        return compare(expect(one, one, [], self.truths.length), other).error > _REORDERED
 
     def _room_for(self, need: int, what: str) -> None:
         have = min(psutil.virtual_memory().available, self.memory_limit)
@@ -160,31 +152,6 @@ class Oracle:
         for name, slot in self.state_slots.items():
             self.state_arena.tensor(slot).copy_(self.runner.reference.state[name].detach())
 
-    # ── truth ──
-
-    def _truth(self, args: tuple[Any, ...], *, measure_length: bool = False) -> Truth:
-        eager = self.runner.eager(args, _RUN_SEED)
-        start = time.perf_counter()
-        if measure_length:
-            with ReductionLength() as watch:
-                exact = self.runner.exact(args, _RUN_SEED)
-            self.length = watch.longest
-        else:
-            exact = self.runner.exact(args, _RUN_SEED)
-        if len(exact.tensors) != len(eager.tensors):
-            raise ReferenceFailed(f"The reference of {self.task.name} returns other outputs in float64.")
-        count = max((samples(t.numel()) for t in eager.tensors if t.numel()), default=0)
-        if time.perf_counter() - start > _HEAVY_SECONDS:
-            count = 1 if count > 1 else 0
-        noise = amplitude(max((t.dtype for t in eager.tensors), key=_precision), self.length)
-        runs = [self.runner.exact(args, _RUN_SEED, noise, 1 + k).tensors for k in range(count)]
-        expected = [
-            expect(exact.tensors[k], eager.tensors[k], [run[k] for run in runs], self.length)
-            for k in range(len(eager.tensors))
-        ]
-        extra = len(self.runner.pristine) + len(self.runner.changed_args)
-        return Truth(expected, eager, len(eager.tensors) - extra)
-
     # ── cases ──
 
     def prepare(
@@ -205,7 +172,7 @@ class Oracle:
                 self.known[key] = known[key]
             else:
                 drawn = self._draw(seed, structure, wanted)
-                self.known[key] = (drawn, self._truth(drawn))
+                self.known[key] = (drawn, self.truths.find(drawn))
         del known
         pairs = [self.known[seed, structure, tuple(wanted.items())] for seed, structure in sets]
         args, truths = [a for a, _ in pairs], [t for _, t in pairs]
@@ -280,7 +247,7 @@ class Oracle:
             return fault
         worst, compared = 0.0, 0
         for k, slot in enumerate(slots):
-            result = compare(truth.expected[k], self.outputs.tensor(slot).clone())
+            result = self.truths.compare(truth, k, self.outputs.tensor(slot).clone())
             if result.category:
                 return {"category": result.category, "error": result.error, "detail": f"output {k}: {result.detail}"}
             worst, compared = max(worst, result.error), compared + result.compared
@@ -294,8 +261,8 @@ class Oracle:
         run = case.input_slots[case.sequence[-1]]
         found += [(f"argument {k}", self.inputs.tensor(run[k])) for k in self.runner.changed_args]
         worst = 0.0
-        for (name, tensor), expected in zip(found, truth.expected[truth.returned :], strict=True):
-            result = compare(expected, tensor.clone())
+        for k, (name, tensor) in enumerate(found):
+            result = self.truths.compare(truth, truth.returned + k, tensor.clone())
             if result.category:
                 return {"category": result.category, "error": result.error, "detail": f"{name}: {result.detail}"}
             worst = max(worst, result.error)
@@ -336,7 +303,7 @@ class Oracle:
                     break  # which calls were kept is random, so the rest may go
                 index = int(run["set"])
                 if index not in self.timed_truths:
-                    self.timed_truths[index] = self._truth(self.timed[index])
+                    self.timed_truths[index] = self.truths.find(self.timed[index])
                 slots = [Slot.from_json(s) for s in run["slots"]]
                 result = self._check_run(self.timed_truths[index], run, slots)
                 if "category" in result:
@@ -363,7 +330,7 @@ class Oracle:
         except TaskError:
             raise
         except Exception as error:
-            if _is_memory(error):
+            if is_memory(error):
                 raise
             raise InputsInvalid(
                 f"Drawing inputs for {self.task.name} raises {type(error).__name__}: {error}"
@@ -467,14 +434,5 @@ def _reuse(arena: Arena | None, size: int) -> Arena:
     return Arena.create(size)
 
 
-def _precision(dtype: torch.dtype) -> int:
-    return {torch.float64: 0}.get(dtype, 1)
-
-
 def _bytes(tensors: Sequence[torch.Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
-
-
-def _is_memory(error: BaseException) -> bool:
-    text = str(error)
-    return isinstance(error, MemoryError) or "allocate memory" in text or "bad_alloc" in text

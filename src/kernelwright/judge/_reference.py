@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,12 +80,26 @@ class Runner:
         work = pytree.tree_map(lambda leaf: _perturbed(leaf, noise, generator, None), args)
         return self._complete(self._call(self.reference.call, work, seed), self.reference.state, work)
 
-    def _exact(self, args: tuple[Any, ...], seed: int, noise: float, generator: torch.Generator) -> Answer:
+    def rounded(self, args: tuple[Any, ...], seed: int, noise_seed: int) -> Answer:
+        """In float64 with the arithmetic of another honest float32 implementation (:class:`Rounding`)."""
+        from ._rounding import Rounding
+
+        return self._exact(args, seed, 0.0, torch.Generator(), Rounding(noise_seed))
+
+    def _exact(
+        self,
+        args: tuple[Any, ...],
+        seed: int,
+        noise: float,
+        generator: torch.Generator,
+        around: AbstractContextManager[Any] | None = None,
+    ) -> Answer:
         call = self._double_call()
         state = self._load_double(call, noise, generator)
         work = pytree.tree_map(lambda leaf: _perturbed(leaf, noise, generator, torch.float64), args)
-        with _default_dtype(torch.float64):
-            return self._complete(self._call(call, work, seed), state, work)
+        with _default_dtype(torch.float64), around or nullcontext():
+            answer = self._call(call, work, seed)
+        return self._complete(answer, state, work)
 
     def _double_call(self) -> Callable[..., Any]:
         if self._double is None:
@@ -134,11 +148,11 @@ class ReductionLength(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if not func.is_view:
-            self.longest = max(self.longest, _length(func.overloadpacket.__name__, args, result))
+            self.longest = max(self.longest, reduction_length(func.overloadpacket.__name__, args, result))
         return result
 
 
-def _length(name: str, args: Sequence[Any], result: Any) -> int:
+def reduction_length(name: str, args: Sequence[Any], result: Any) -> int:
     inputs = tensor_leaves(args)
     outputs = [t for t in tensor_leaves(result) if t.numel()]
     if not inputs or not outputs or name.rstrip("_") in _MOVES:

@@ -90,10 +90,21 @@ class Session:
                 self._cost = Cost(float(found["flops"]), float(found["bytes"]))
             return self._cost
 
+    def turn_to(self, task: Task) -> None:
+        """Judge another task with the same workers, which forget this one: starting them takes seconds."""
+        with self._lock:
+            self._forget()
+            self.task, self.facts, self._cost = task, {}, None
+            self.timed_in = 0
+            self._opened = {"oracle": 0, "candidate": 0}
+
     def close(self) -> None:
         """End the workers. The session can be used again; it starts new ones."""
         self._oracle.kill()
         self._candidate.kill()
+        self._forget()
+
+    def _forget(self) -> None:
         for descriptor in (self._state_descriptor, self.timing_descriptor, self._payload_descriptor):
             if descriptor >= 0:
                 os.close(descriptor)

@@ -67,8 +67,10 @@ def _oracle(memory: int) -> Serve:
     def serve(message: Message, descriptors: Sequence[int]) -> tuple[Message, list[int]]:
         from ._arena import Arena, Slot
 
+        nonlocal oracle
         op = message["op"]
         if op == "open":
+            oracle = Oracle(memory)  # nothing of the task before
             return oracle.open(_task(message["task"], descriptors[0]), message["seed"])
         if op == "prepare":
             sets = [(int(seed), str(structure)) for seed, structure in message["sets"]]
@@ -101,8 +103,11 @@ def _candidate() -> Serve:
     watch = Stopwatch(host)
 
     def serve(message: Message, descriptors: Sequence[int]) -> tuple[Message, list[int]]:
+        nonlocal host, watch
         op = message["op"]
         if op == "open":
+            host = CandidateHost()  # nothing of the task before
+            watch = Stopwatch(host)
             task = _task(message["task"], descriptors[1])
             return host.open(task, message["state"], message["changed"], os.dup(descriptors[0])), []
         if op == "load":
