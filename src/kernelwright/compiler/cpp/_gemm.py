@@ -11,11 +11,12 @@ from ._code import KernelCode
 from ._finish import ending, finish_code
 from ._indices import size_text, static
 from ._kernel import kernel_code
-from ._operand import Operand, operand, table_text
+from ._operand import Operand, axes_text, operand, table
 from ._schedule import GemmSchedule, total
 
 LOCAL_COLUMNS = 1024  # columns per image from which padding image by image pays
 SHARED_BYTES = 64 << 20  # most memory for a shared packed A
+ROW_COLUMNS = 128  # columns up to which rows of A are read where they lie
 SERIAL_PRODUCTS = 1 << 20  # fewer multiply-adds than this are not worth a second thread
 
 
@@ -28,6 +29,7 @@ class Plan:
     b: Operand
     schedule: GemmSchedule
     shared: bool
+    rows: bool = False  # A is read where it lies
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -41,6 +43,22 @@ class Plan:
     def ctype(self) -> str:
         return "float" if self.parts.dtype == "float32" else "double"
 
+    @property
+    def pairs(self) -> bool:
+        """Whether both operands are bfloat16 in memory, so that a machine may multiply them in pairs."""
+        return self.a.ctype == self.b.ctype == "kw::bf16"
+
+    @property
+    def runs(self) -> int:
+        """In how many runs of memory sixteen columns of B may lie, if it is to be packed in passing; else 0."""
+        if self.schedule.strategy != "gemm" or self.b.ctype != "float" or self.lanes != 16:
+            return 0
+        rows = table(self.b.index, self.parts.n)
+        size = static(rows[-1][0])
+        if rows[-1][1] != 1 or (size is not None and len(rows) > 1 and size < 5):
+            return 0
+        return 1 if len(rows) == 1 else 2 if size is None else 1 + -(-15 // size)
+
 
 def emit_gemm(program: Program, reduce: Reduce, parts: Contraction, name: str, schedule: GemmSchedule) -> KernelCode:
     """A blocked product (strategies "gemm" and "split-k")."""
@@ -51,8 +69,8 @@ def emit_gemm(program: Program, reduce: Reduce, parts: Contraction, name: str, s
         *_types(plan),
         *_buffers(plan),
         *_padding(plan),
-        *_packer(plan, plan.a, plan.parts.m, "a"),
-        *_packer(plan, plan.b, plan.parts.n, "b"),
+        _operand(plan, plan.a, plan.parts.m, "a"),
+        _operand(plan, plan.b, plan.parts.n, "b"),
         *finish_code(ending(program, reduce, groups), plan.parts.dtype, str(width)),
         *_drive(plan),
     ]
@@ -75,7 +93,23 @@ def place(program: Program, parts: Contraction, schedule: GemmSchedule) -> Plan:
     shared = schedule.strategy == "gemm" and not any(x.name in in_a for x in moved.batch if x.size != 1)
     plan = Plan(moved, a, b, schedule, shared)
     size = static(_packed_elements(plan))
-    return replace(plan, shared=shared and (size is None or size * 4 <= SHARED_BYTES))
+    return replace(plan, shared=shared and (size is None or size * 4 <= SHARED_BYTES), rows=_reads_rows(plan))
+
+
+def _reads_rows(plan: Plan) -> bool:
+    """Whether A is contiguous along k and needed for too few columns to pay for its packing."""
+    if plan.schedule.strategy != "gemm" or plan.a.ctype != "float" or plan.a.padding is not None or plan.lanes != 16:
+        return False
+    free, depth = table(plan.a.index, plan.parts.m), table(plan.a.index, plan.parts.k)
+    if len(free) != 1 or len(depth) != 1 or depth[0][1] != 1:
+        return False
+    columns, stride = static(product((total(plan.parts.n), *_repeats(plan)))), static(free[0][1])
+    return columns is not None and columns <= ROW_COLUMNS and stride is not None and stride % 512 != 0
+
+
+def _repeats(plan: Plan) -> list[Size]:
+    """Batch axes along which A stays the same."""
+    return [x.size for x in plan.parts.batch if plan.a.index.coefficient(x.name) == 0]
 
 
 def _image_batch(parts: Contraction) -> Contraction:
@@ -93,20 +127,19 @@ def _image_batch(parts: Contraction) -> Contraction:
 
 
 def _types(plan: Plan) -> list[str]:
-    s, n, m = plan.schedule, static(total(plan.parts.n)), static(total(plan.parts.m))
-    rest = m % s.mr if m is not None and m % s.mr else s.mr
-    half = n is None or 0 < n % (s.nv * plan.lanes) <= plan.lanes
-    sizes = ", ".join(size_text(total(g)) for g in (plan.parts.batch, plan.parts.m, plan.parts.n, plan.parts.k))
-    k = static(total(plan.parts.k))
-    kc = (
-        str(s.kc)
-        if k is not None
-        else f"kw::max<int64_t>(1, kw::min<int64_t>({s.kc}, {size_text(total(plan.parts.k))}))"
-    )
+    s, n = plan.schedule, static(total(plan.parts.n))
+    width = s.nv * plan.lanes
+    half = n is None or (0 < n % width <= plan.lanes and n <= 16 * width)
+    depth = size_text(total(plan.parts.k))
+    sizes = ", ".join(size_text(total(g)) for g in (plan.parts.batch, plan.parts.m, plan.parts.n))
+    flags = ", ".join(str(x).lower() for x in (half, plan.runs, plan.rows, plan.pairs))
+    fixed = static(total(plan.parts.k)) is not None
+    kc = str(s.kc) if fixed else f"kw::max<int64_t>(1, kw::min<int64_t>({s.kc}, steps_))"
     return [
-        f"typedef kw::gemm::Tile<{plan.ctype}, {s.mr}, {s.nv}, {rest}, {str(half).lower()}> Tile;",
-        f"const kw::gemm::Shape shape_{{{sizes}, {kc}, {s.nc}, {s.mc}}};",
-        "const int64_t work_ = shape_.batch * shape_.m * shape_.n * shape_.k;",
+        f"typedef kw::gemm::Tile<{plan.ctype}, {s.mr}, {s.nv}, {s.kc}, {s.nc}, {flags}> Tile;",
+        f"const int64_t depth_ = {depth}, steps_ = kw::ceil_div(depth_, Tile::EACH);",
+        f"const kw::gemm::Shape shape_{{{sizes}, steps_, depth_, {kc}, {s.nc}, {s.mc}}};",
+        "const int64_t work_ = shape_.batch * shape_.m * shape_.n * depth_;",
         f"const int threads_ = work_ < {SERIAL_PRODUCTS} ? 1 : kw::min({s.threads}, kw::max_threads());",
     ]
 
@@ -159,51 +192,23 @@ def _padding(plan: Plan) -> list[str]:
     return [*lines, "auto enter_ = [&](int thread_, int64_t batch_) {", *enter, "(void)thread_; (void)batch_; };"]
 
 
-def _packer(plan: Plan, op: Operand, free: Sequence[Axis], role: str) -> list[str]:
-    """``pack_a_(thread, batch, panel, k, kc, to)`` / ``pack_b_(thread, batch, k, kc, n, columns, to)``."""
-    s = plan.schedule
-    width, most = (s.mr, s.mr) if role == "a" else (s.nv * plan.lanes, s.nc)
-    base = f"{role}_copy_" if op.padding is not None else op.name
-    if op.padding is not None and op.padding.local:
-        base = f"{role}_copy_ + thread_ * {size_text(_local_elements(op))}"
-    offset = size_text(op.index.offset)
-    if role == "a":
-        head = (
-            "auto pack_a_ = [&](int thread_, int64_t batch_, int64_t panel_, int64_t k_, int64_t kc_, "
-            f"{plan.ctype}* to_) {{"
-        )
-        first = [f"const int64_t from_ = panel_ * {width}, lanes_ = kw::min<int64_t>({width}, shape_.m - from_);"]
-        panel = "0"
-    else:
-        head = (
-            "auto pack_b_ = [&](int thread_, int64_t batch_, int64_t k_, int64_t kc_, int64_t from_, int64_t lanes_, "
-            f"{plan.ctype}* to_) {{"
-        )
-        first = []
-        panel = f"kc_ * {width}"
-    batch = () if op.padding is not None and op.padding.local else plan.parts.batch
-    return [
-        table_text(f"{role}_batch_", op.index, batch),
-        table_text(f"{role}_free_", op.index, free),
-        table_text(f"{role}_k_", op.index, plan.parts.k),
-        head,
-        *first,
-        f"int64_t base_, lane_[{most}], step_[{s.kc}];",
-        f"{role}_batch_.table({'batch_' if batch else '0'}, 1, &base_);",
-        f"{role}_free_.table(from_, lanes_, lane_);",
-        f"{role}_k_.table(k_, kc_, step_);",
-        f"base_ += {offset};",
-        f"const kw::gemm::Source<{op.ctype}> source_{{{base} + base_, -base_, {size_text(op.elements)} - base_}};",
-        f"kw::gemm::pack(to_, {width}, {panel}, source_, lane_, lanes_, step_, kc_);",
-        "(void)thread_; (void)batch_; };",
-    ]
+def _operand(plan: Plan, op: Operand, free: Sequence[Axis], role: str) -> str:
+    """The definition of ``a_`` or ``b_``, a ``kw::gemm::Operand``."""
+    local = op.padding is not None and op.padding.local
+    pointer = op.name if op.padding is None else f"{role}_copy_"
+    copy = size_text(_local_elements(op)) if local else "0"
+    groups = (() if local else plan.parts.batch, free, plan.parts.k)
+    axes = ", ".join(axes_text(op.index, group) for group in groups)
+    ranks = ", ".join(str(len(table(op.index, group))) for group in groups)
+    numbers = f"{copy}, {size_text(op.index.offset)}, {size_text(op.elements)}"
+    return f"const kw::gemm::Operand<{op.ctype}, {ranks}> {role}_{{{pointer}, {numbers}, {axes}}};"
 
 
 def _drive(plan: Plan) -> list[str]:
     if plan.schedule.strategy == "split-k":
-        return ["kw::gemm::product_split_k<Tile>(shape_, threads_, rest_, pack_a_, pack_b_, finish_);"]
+        return ["kw::gemm::product_split_k<Tile>(shape_, threads_, rest_, a_, b_, finish_);"]
     shared = str(plan.shared).lower()
-    return [f"kw::gemm::product<Tile, {shared}>(shape_, threads_, rest_, enter_, pack_a_, pack_b_, finish_);"]
+    return [f"kw::gemm::product<Tile, {shared}>(shape_, threads_, rest_, enter_, a_, b_, finish_);"]
 
 
 def _split_batch(batch: Sequence[Axis]) -> list[str]:

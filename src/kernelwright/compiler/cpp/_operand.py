@@ -93,12 +93,17 @@ def table(index: Index, axes: Sequence[Axis]) -> tuple[tuple[Size, Size], ...]:
     return tuple(merged) or ((1, 0),)
 
 
-def table_text(name: str, index: Index, axes: Sequence[Axis]) -> str:
-    """The definition of a ``kw::gemm::Axes``."""
+def axes_text(index: Index, axes: Sequence[Axis]) -> str:
+    """The initialiser of a ``kw::gemm::Axes``."""
     rows = table(index, axes)
     sizes = ", ".join(size_text(size) for size, _ in rows)
     strides = ", ".join(size_text(stride) for _, stride in rows)
-    return f"const kw::gemm::Axes<{len(rows)}> {name}{{{{{sizes}}}, {{{strides}}}}};"
+    return f"{{{{{sizes}}}, {{{strides}}}}}"
+
+
+def table_text(name: str, index: Index, axes: Sequence[Axis]) -> str:
+    """The definition of a ``kw::gemm::Axes``."""
+    return f"const kw::gemm::Axes<{len(table(index, axes))}> {name}{axes_text(index, axes)};"
 
 
 def _reach(tensor: Tensor) -> Size:

@@ -74,12 +74,10 @@ def tile_cost(tile: tuple[int, int], lanes: int, m: int | None, n: int | None) -
     mr, nv = tile
     rows = 4096 if m is None else m
     columns = 4096 if n is None else n
-    full, rest = divmod(rows, mr)
     wide, edge = divmod(columns, nv * lanes)
-    heights = [(full, mr), (1, rest)] if rest else [(full, mr)]
-    narrow = 1 if edge <= lanes else nv
+    narrow = 1 if edge <= lanes and wide < 16 else nv
     lengths = [(wide, nv), (1, narrow)] if edge else [(wide, nv)]
-    cost = sum(c * d * (max(h * w, 8) + 0.35 * h + 1.5 * w) for c, h in heights for d, w in lengths)
+    cost = -(-rows // mr) * sum(d * (max(mr * w, 8) + 0.35 * mr + 1.5 * w) for d, w in lengths)
     return (round(cost, 6), abs(mr - 12) + 8 * abs(nv - 2))
 
 

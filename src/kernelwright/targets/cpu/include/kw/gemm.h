@@ -1,74 +1,60 @@
 // Contractions as blocked matrix products, C[m,n] += A[m,k] * B[k,n], whatever the operands' layouts.
 //
-// Packers (kw/pack.h) bring operands into panels that the micro-kernel streams: A panels are [k][MR], B panels are
-// [k][NV vectors]. The micro-kernel keeps an MR x NV tile of C in registers; a tile that has seen all of K goes to
-// `finish`, generated code that applies the epilogue and stores.
+// Packers (kw/pack.h) bring operands into panels that the micro-kernel (kw/micro.h) streams: A panels are [k][MR], B panels
+// are [k][NV vectors]. A tile of C that has seen all of K goes to `finish`, generated code that applies the epilogue and
+// stores.
 #pragma once
-#include <kw/pack.h>
+#include <kw/micro.h>
 
 namespace kw {
 namespace gemm {
 
-// ── micro-kernel ───────────────────────────────────────────────────────────────────────────────────────────────────
-// tile[MR][NV vectors] (+)= a[kc][MR] * b[kc][NV vectors]; only the first USE vectors of each row of b and tile.
-template <class T, int MR, int NV, int USE>
-KW_ONCE void micro(int64_t kc, const T* KW_RESTRICT a, int pitch, const T* KW_RESTRICT b,
-                                     T* KW_RESTRICT tile, bool add) {
-  constexpr int L = Lanes<T>::L;
-  V<T> acc[MR][USE];
-  if (add) {
-#pragma GCC unroll 32
-    for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 8
-      for (int j = 0; j < USE; ++j) acc[i][j] = *reinterpret_cast<const V<T>*>(tile + (i * NV + j) * L);
-  } else {
-#pragma GCC unroll 32
-    for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 8
-      for (int j = 0; j < USE; ++j) acc[i][j] = V<T>{};
-  }
-  for (int64_t k = 0; k < kc; ++k) {
-    V<T> bv[USE];
-#pragma GCC unroll 8
-    for (int j = 0; j < USE; ++j) bv[j] = *reinterpret_cast<const V<T>*>(b + j * L);
-#pragma GCC unroll 32
-    for (int i = 0; i < MR; ++i) {
-      V<T> av = same(a[i]);
-#pragma GCC unroll 8
-      for (int j = 0; j < USE; ++j) acc[i][j] += av * bv[j];
-    }
-    a += pitch;
-    b += NV * L;
-  }
-#pragma GCC unroll 32
-  for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 8
-    for (int j = 0; j < USE; ++j) *reinterpret_cast<V<T>*>(tile + (i * NV + j) * L) = acc[i][j];
-}
-
-// What the generated code fixes: MR x NV the register tile; MREST rows in the last row panel (MR if unknown or even);
-// HALF whether the last column panel may need only its first vector.
-template <class Element, int MR_, int NV_, int MREST_ = MR_, bool HALF_ = false>
+// What the generated code fixes: MR x NV the register tile; KC, NC most steps and columns of a block; HALF whether the last
+// column panel may need only its first vector; RUNS in how many runs per vector B may lie to be packed in passing (0:
+// packed first); ROWS whether A is read where it lies; DOT whether panels hold pairs of bfloat16 (a step is then a pair).
+template <class Element, int MR_, int NV_, int KC_, int NC_, bool HALF_ = false, int RUNS_ = 0, bool ROWS_ = false,
+          bool DOT_ = false>
 struct Tile {
   typedef Element T;
-  static constexpr int MR = MR_, NV = NV_, MREST = MREST_, L = Lanes<T>::L, NR = NV_ * L, AREA = MR_ * NR;
-  static constexpr bool HALF = HALF_ && NV_ > 1;
+  static constexpr int MR = MR_, NV = NV_, KC = KC_, NC = NC_, L = Lanes<T>::L, NR = NV_ * L, AREA = MR_ * NR;
+  static constexpr bool HALF = HALF_ && NV_ > 1, ROWS = ROWS_, DOT = DOT_ && PAIRS;
+  static constexpr int RUNS = MASKS && !DOT ? RUNS_ : 0, EACH = DOT ? 2 : 1;
 
-  static KW_INLINE void run(int64_t kc, const T* a, const T* b, T* tile, bool add, int rows, int columns) {
-    if constexpr (MREST != MR) {
-      if (rows < MR) return micro<T, MREST, NV, NV>(kc, a, MR, b, tile, add);
-    }
+  template <int USE, class B>
+  static KW_INLINE void tile(int64_t kc, const T* a, int64_t stride, const B& b, T* tile, bool add) {
+    if constexpr (ROWS) micro<T, MR, NV, USE, DOT, RowsA<T, MR>>(kc, a, stride, b, tile, add);
+    else micro<T, MR, NV, USE, DOT, PanelA<T, MR>>(kc, a, MR, b, tile, add);
+  }
+  static KW_INLINE void run(int64_t kc, const T* a, int64_t stride, const T* b, T* to, bool add, int columns) {
     if constexpr (HALF) {
-      if (columns <= L) return micro<T, MR, NV, 1>(kc, a, MR, b, tile, add);
+      if (columns <= L) return tile<1>(kc, a, stride, PanelB<T, NV>{b}, to, add);
     }
-    micro<T, MR, NV, NV>(kc, a, MR, b, tile, add);
+    tile<NV>(kc, a, stride, PanelB<T, NV>{b}, to, add);
   }
 };
 
-// Sizes of the product and of its blocks: kc steps, nc columns (whole panels), mc rows (whole panels).
+// Sizes of the product and of its blocks: kc steps, nc columns (whole panels), mc rows (whole panels). A step is one
+// element of `depth`, or a pair of them.
 struct Shape {
-  int64_t batch, m, n, k;
+  int64_t batch, m, n, k, depth;
   int64_t kc, nc, mc;
+};
+
+// An operand: element p[offset + batch + free + k], `size` elements in all; `copy` apart, one for each thread.
+template <class S, int DB, int DF, int DK>
+struct Operand {
+  const S* p;
+  int64_t copy, offset, size;
+  Axes<DB> batch;
+  Axes<DF> free;
+  Axes<DK> k;
+
+  KW_INLINE Source<S> source(int thread, int64_t b) const {
+    int64_t base;
+    batch.table(b, 1, &base);
+    base += offset;
+    return {p + thread * copy + base, -base, size - base};
+  }
 };
 
 // The buffers of one thread in the scratch memory: an A panel, a B block, `tiles` partial tiles. The generated code sizes
@@ -85,32 +71,84 @@ struct Buffers {
       : a(base), b(a + ceil_div(s.kc * Tl::MR, 16) * 16), partial(b + s.kc * s.nc) {}
 };
 
+// The offsets of the steps [k0, k0 + kc), element by element; returns how many elements there are.
+template <class Tl, class O>
+KW_INLINE int64_t steps(const Shape& s, const O& operand, int64_t k0, int64_t kc, int64_t* step) {
+  int64_t elements = min(kc * Tl::EACH, s.depth - k0 * Tl::EACH);
+  operand.k.table(k0 * Tl::EACH, elements, step);
+  return elements;
+}
+
+template <class Tl, class S>
+KW_INLINE void fill(typename Tl::T* to, int pitch, int64_t panel, Source<S> source, const int64_t* lane, int64_t n,
+                    const int64_t* step, int64_t elements) {
+  if constexpr (Tl::DOT) pack_pairs(to, pitch, panel, source.p, lane, n, step, elements);
+  else pack(to, pitch, panel, source, lane, n, step, elements);
+}
+
+// Row panel p of A, packed or (ROWS) copied row by row.
+template <class Tl, class A>
+KW_INLINE void pack_rows(const Shape& s, const A& a, int thread, int64_t batch, int64_t p, const int64_t* step,
+                         int64_t elements, typename Tl::T* to) {
+  auto source = a.source(thread, batch);
+  int64_t lane[Tl::MR], rows = min<int64_t>(Tl::MR, s.m - p * Tl::MR);
+  a.free.table(p * Tl::MR, rows, lane);
+  if constexpr (Tl::ROWS) {
+    for (int i = 0; i < Tl::MR; ++i)
+      for (int64_t k = 0; k < elements; ++k) to[i * elements + k] = source.p[lane[min<int64_t>(i, rows - 1)] + step[k]];
+  } else {
+    fill<Tl>(to, Tl::MR, 0, source, lane, rows, step, elements);
+  }
+}
+
 // ── one block: columns [n0, n1) panels x rows [m0, m1) panels, all of K ────────────────────────────────────────────
-// pack_a(thread, batch, panel, k0, kc, dst) and pack_b(thread, batch, k0, kc, n0, n, dst) fill panels; `packed` (or null)
-// holds A panels already: [k block][panel][kc][MR] from panel m0 on, `packed_panels` of them per k block.
-template <class Tl, class PackA, class PackB, class Finish>
+// `packed` (or null) holds A panels already: [k block][panel][kc][MR] from panel m0 on, `packed_panels` of them per block.
+template <class Tl, class A, class B, class Finish>
 KW_INLINE void block(const Shape& s, int thread, int64_t batch, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
-                     const typename Tl::T* packed, int64_t packed_panels, Buffers<Tl> buf,
-                     const PackA& pack_a, const PackB& pack_b, const Finish& finish) {
+                     const typename Tl::T* packed, int64_t packed_panels, Buffers<Tl> buf, const A& a, const B& b,
+                     const Finish& finish) {
   typedef typename Tl::T T;
-  int64_t columns = min(s.n, n1 * Tl::NR) - n0 * Tl::NR;
-  bool single = s.k <= s.kc;
+  int64_t columns = min(s.n, n1 * Tl::NR) - n0 * Tl::NR, lane[Tl::NC], step_a[Tl::KC * Tl::EACH];
+  int64_t step_b[Tl::KC * Tl::EACH];
+  bool single = s.k <= s.kc, alone = m1 - m0 == 1;
+  auto source = b.source(thread, batch);
+  b.free.table(n0 * Tl::NR, columns, lane);
   for (int64_t k = 0;; k += s.kc) {
-    int64_t kc = min(s.kc, s.k - k);
+    int64_t kc = min(s.kc, s.k - k), elements = 0, elements_a = 0;
     bool last = k + s.kc >= s.k;
-    if (kc) pack_b(thread, batch, k, kc, n0 * Tl::NR, columns, buf.b);
+    if (kc) elements = steps<Tl>(s, b, k, kc, step_b);
+    if (kc && !packed) elements_a = steps<Tl>(s, a, k, kc, step_a);
+    if (kc && !Tl::RUNS) fill<Tl>(buf.b, Tl::NR, kc * Tl::NR, source, lane, columns, step_b, elements);
     for (int64_t p = m0; p < m1; ++p) {
-      const T* a = packed + ((k / s.kc) * packed_panels * s.kc + (p - m0) * kc) * Tl::MR;
-      if (!packed) {
-        if (kc) pack_a(thread, batch, p, k, kc, buf.a);
-        a = buf.a;
-      }
       int rows = static_cast<int>(min<int64_t>(Tl::MR, s.m - p * Tl::MR));
+      const T* from = packed + ((k / s.kc) * packed_panels * s.kc + (p - m0) * kc) * Tl::MR;
+      int64_t stride = kc;
+      if (!packed) {
+        from = buf.a;
+        if constexpr (Tl::ROWS) {
+          if (rows == Tl::MR) {
+            stride = a.free.stride[0];
+            from = a.source(thread, batch).p + p * Tl::MR * stride + k;
+          }
+        }
+        if (kc && from == buf.a) pack_rows<Tl>(s, a, thread, batch, p, step_a, elements_a, buf.a);
+      }
       for (int64_t q = n0; q < n1; ++q) {
         alignas(64) T local[Tl::AREA];
         T* tile = single ? local : buf.partial + ((p - m0) * (n1 - n0) + q - n0) * Tl::AREA;
+        T* panel = buf.b + (Tl::RUNS && alone ? 0 : (q - n0) * kc * Tl::NR);
         int width = static_cast<int>(min<int64_t>(Tl::NR, s.n - q * Tl::NR));
-        Tl::run(kc, a, buf.b + (q - n0) * kc * Tl::NR, tile, k > 0, rows, width);
+        bool done = false;
+        if constexpr (Tl::RUNS > 0) {
+          if (p == m0 && kc) {
+            const int64_t* at = lane + (q - n0) * Tl::NR;
+            StreamB<Tl::NV, Tl::RUNS> stream;
+            done = stream.open(source.p, at, width, step_b, panel);
+            if (done) Tl::template tile<Tl::NV>(kc, from, stride, stream, tile, k > 0);
+            else fill<Tl>(panel, Tl::NR, 0, source, at, width, step_b, elements);
+          }
+        }
+        if (!done) Tl::run(kc, from, stride, panel, tile, k > 0, width);
         if (last) finish(batch, tile, p * Tl::MR, rows, q * Tl::NR, width);
       }
     }
@@ -129,9 +167,9 @@ KW_INLINE bool rows_balance(int64_t units, int64_t row_panels, int threads) {
 // Threads split (batch x column panels) evenly, or the row panels where that balances better. SHARED: A is the same for
 // every batch, so all threads pack it together, chunk by chunk, and then share it; unless each panel of A is needed only
 // once per thread: then it is packed on the spot, while it is in the nearest cache, and the longer side is split.
-template <class Tl, bool SHARED, class Enter, class PackA, class PackB, class Finish>
-KW_INLINE void product(const Shape& s, int threads, char* scratch, const Enter& enter, const PackA& pack_a,
-                       const PackB& pack_b, const Finish& finish) {
+template <class Tl, bool SHARED, class Enter, class A, class B, class Finish>
+KW_INLINE void product(const Shape& s, int threads, char* scratch, const Enter& enter, const A& a,
+                       const B& b, const Finish& finish) {
   typedef typename Tl::T T;
   int64_t row_panels = ceil_div(s.m, Tl::MR), column_panels = ceil_div(s.n, Tl::NR), block_panels = s.nc / Tl::NR;
   int64_t chunk = max<int64_t>(1, s.mc / Tl::MR), k_blocks = ceil_div(s.k, s.kc);
@@ -140,7 +178,7 @@ KW_INLINE void product(const Shape& s, int threads, char* scratch, const Enter& 
   bool split_rows = threads > 1 && (rows_balance(units, row_panels, threads) ||
                                     (once && s.batch == 1 && s.m > s.n && units <= block_panels &&
                                      !rows_balance(row_panels, units, threads)));
-  bool shared = SHARED && !split_rows && !once;
+  bool shared = SHARED && !Tl::ROWS && !split_rows && !once;
   int64_t partials = s.k > s.kc ? min(chunk, row_panels) * min(block_panels, column_panels) : 0;
   int64_t per_thread = Buffers<Tl>::elements(s, partials);
   T* base = reinterpret_cast<T*>(scratch);
@@ -156,8 +194,9 @@ KW_INLINE void product(const Shape& s, int threads, char* scratch, const Enter& 
         if (m0 > r0) barrier(count);
         int64_t items = (m1 - m0) * k_blocks;
         for (int64_t i = items * thread / count; i < items * (thread + 1) / count; ++i) {
-          int64_t k0 = i / (m1 - m0) * s.kc, p = i % (m1 - m0), kc = min(s.kc, s.k - k0);
-          pack_a(thread, 0, m0 + p, k0, kc, packed + (k0 * (m1 - m0) + p * kc) * Tl::MR);
+          int64_t k0 = i / (m1 - m0) * s.kc, p = i % (m1 - m0), kc = min(s.kc, s.k - k0), step[Tl::KC * Tl::EACH];
+          int64_t elements = steps<Tl>(s, a, k0, kc, step);
+          pack_rows<Tl>(s, a, thread, 0, m0 + p, step, elements, packed + (k0 * (m1 - m0) + p * kc) * Tl::MR);
         }
         barrier(count);
       }
@@ -166,7 +205,7 @@ KW_INLINE void product(const Shape& s, int threads, char* scratch, const Enter& 
         int64_t batch = j / column_panels, n0 = j % column_panels, span = min(column_panels - n0, j1 - j);
         int64_t n1 = n0 + ceil_div(span, ceil_div(span, block_panels));
         if (batch != entered) enter(thread, entered = batch);
-        block<Tl>(s, thread, batch, m0, m1, n0, n1, packed, m1 - m0, buf, pack_a, pack_b, finish);
+        block<Tl>(s, thread, batch, m0, m1, n0, n1, packed, m1 - m0, buf, a, b, finish);
         j += n1 - n0;
       }
     }
@@ -174,8 +213,8 @@ KW_INLINE void product(const Shape& s, int threads, char* scratch, const Enter& 
 }
 
 // Few results, long sums: threads split K, then add their partial tiles. N fits one block.
-template <class Tl, class PackA, class PackB, class Finish>
-KW_INLINE void product_split_k(const Shape& s, int threads, char* scratch, const PackA& pack_a, const PackB& pack_b,
+template <class Tl, class A, class B, class Finish>
+KW_INLINE void product_split_k(const Shape& s, int threads, char* scratch, const A& a, const B& b,
                                const Finish& finish) {
   typedef typename Tl::T T;
   int64_t row_panels = ceil_div(s.m, Tl::MR), column_panels = ceil_div(s.n, Tl::NR);
@@ -189,12 +228,14 @@ KW_INLINE void product_split_k(const Shape& s, int threads, char* scratch, const
       for (int64_t i = b0; i < b1; ++i) {
         int64_t k = i * s.kc, kc = min(s.kc, s.k - k);
         if (kc <= 0) continue;
-        pack_b(thread, batch, k, kc, 0, s.n, buf.b);
+        int64_t lane[Tl::NC], step[Tl::KC * Tl::EACH], elements = steps<Tl>(s, b, k, kc, step);
+        b.free.table(0, s.n, lane);
+        fill<Tl>(buf.b, Tl::NR, kc * Tl::NR, b.source(thread, batch), lane, s.n, step, elements);
+        steps<Tl>(s, a, k, kc, step);
         for (int64_t p = 0; p < row_panels; ++p) {
-          int rows = static_cast<int>(min<int64_t>(Tl::MR, s.m - p * Tl::MR));
-          pack_a(thread, batch, p, k, kc, buf.a);
+          pack_rows<Tl>(s, a, thread, batch, p, step, elements, buf.a);
           for (int64_t q = 0; q < column_panels; ++q)
-            Tl::run(kc, buf.a, buf.b + q * kc * Tl::NR, buf.partial + (p * column_panels + q) * Tl::AREA, i > b0, rows,
+            Tl::run(kc, buf.a, kc, buf.b + q * kc * Tl::NR, buf.partial + (p * column_panels + q) * Tl::AREA, i > b0,
                     static_cast<int>(min<int64_t>(Tl::NR, s.n - q * Tl::NR)));
         }
       }

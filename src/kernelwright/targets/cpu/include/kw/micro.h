@@ -1,0 +1,207 @@
+// Micro-kernels: an MR x NV tile of C stays in registers while A and B stream past it.
+//
+// A comes from a packed panel [k][MR] or straight from its rows in memory; B from a packed panel [k][NV vectors], or from
+// where it lies, packed in passing: the loads and stores of packing hide behind the multiply-adds.
+#pragma once
+#include <kw/pack.h>
+
+namespace kw {
+namespace gemm {
+
+// Whether masked vector loads cost what plain ones do, and whether pairs of bfloat16 multiply in one instruction.
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+constexpr bool MASKS = true;
+#else
+constexpr bool MASKS = false;
+#endif
+#ifdef __AVX512BF16__
+constexpr bool PAIRS = true;
+#else
+constexpr bool PAIRS = false;
+#endif
+
+// ── A ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+template <class T, int MR>
+struct PanelA {
+  const T* p;
+  KW_INLINE PanelA(const T* a, int64_t) : p(a) {}
+  KW_INLINE const T* at(int i) const { return p + i; }
+  KW_INLINE void next() { p += MR; }
+};
+// Rows `stride` apart, contiguous along k. One pointer for five rows: what an address can hold of multiples.
+template <class T, int MR>
+struct RowsA {
+  static constexpr int N = (MR + 4) / 5;
+  const T* p[N];
+  int64_t s;
+  KW_INLINE RowsA(const T* a, int64_t stride) : s(stride) {
+#pragma GCC unroll 4
+    for (int q = 0; q < N; ++q) p[q] = a + q * 5 * stride;
+  }
+  KW_INLINE const T* at(int i) const { return p[i / 5] + i % 5 * s; }
+  KW_INLINE void next() {
+#pragma GCC unroll 4
+    for (int q = 0; q < N; ++q) ++p[q];
+  }
+};
+
+// ── B ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+template <class T, int NV>
+struct PanelB {
+  const T* p;
+  template <int USE>
+  KW_INLINE void next(V<T> (&v)[USE]) {
+#pragma GCC unroll 8
+    for (int j = 0; j < USE; ++j) v[j] = *reinterpret_cast<const V<T>*>(p + j * Lanes<T>::L);
+    p += NV * Lanes<T>::L;
+  }
+};
+
+// Lanes in at most COUNT contiguous runs per vector: each run is one masked load, which reads nothing else. What was read
+// is stored as a packed panel for the row panels that follow.
+template <int NV, int COUNT>
+struct StreamB {
+  const float* p[NV][COUNT];
+  unsigned short mask[NV][COUNT];
+  const int64_t* step;
+  float* to;
+
+  // False if the lanes lie otherwise.
+  KW_ONCE bool open(const float* source, const int64_t* lane, int width, const int64_t* steps, float* target) {
+    step = steps;
+    to = target;
+#pragma GCC unroll 1
+    for (int j = 0; j < NV; ++j)
+#pragma GCC unroll 1
+      for (int r = 0, i = 0; r < COUNT; ++r) {
+        int end = i, most = min(16, width - j * 16);
+#pragma GCC unroll 1
+        while (end < most && lane[j * 16 + end] - lane[j * 16 + i] == end - i) ++end;
+        p[j][r] = source + (i < most ? lane[j * 16 + i] - i : 0);
+        mask[j][r] = static_cast<unsigned short>((1 << end) - (1 << i));
+        if (r == COUNT - 1 && end < most) return false;
+        i = max(i, end);
+      }
+    return true;
+  }
+  template <int USE>
+  KW_INLINE void next(vf (&v)[USE]) {
+#ifdef __AVX512F__
+    int64_t k = *step++;
+#pragma GCC unroll 8
+    for (int j = 0; j < NV; ++j) {
+      v[j] = (vf)__builtin_ia32_loadups512_mask(p[j][0] + k, vf{}, mask[j][0]);
+#pragma GCC unroll 4
+      for (int r = 1; r < COUNT; ++r) v[j] = (vf)__builtin_ia32_loadups512_mask(p[j][r] + k, v[j], mask[j][r]);
+      *reinterpret_cast<vf*>(to + j * 16) = v[j];
+    }
+    to += NV * 16;
+#endif
+  }
+};
+
+// ── product ────────────────────────────────────────────────────────────────────────────────────────────────────────
+template <bool DOT>
+KW_INLINE void multiply(vf& acc, const float* a, vf b) {
+#ifdef __AVX512BF16__
+  if constexpr (DOT) {  // two products of bfloat16 per lane; no builtin has the same type in every compiler
+    __asm__("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(b), "m"(*a));
+    return;
+  }
+#endif
+  acc += same(*a) * b;
+}
+template <bool DOT>
+KW_INLINE void multiply(vd8& acc, const double* a, vd8 b) { acc += same(*a) * b; }
+
+// tile[MR][NV vectors] (+)= a[MR][kc] * b[kc][NV vectors]; only the first USE vectors of each row of the tile.
+template <class T, int MR, int NV, int USE, bool DOT, class A, class B>
+KW_ONCE void micro(int64_t kc, const T* at, int64_t stride, B b, T* tile, bool add) {
+  constexpr int L = Lanes<T>::L;
+  A a(at, stride);
+  V<T> acc[MR][USE];
+  if (add) {
+#pragma GCC unroll 32
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < USE; ++j) acc[i][j] = *reinterpret_cast<const V<T>*>(tile + (i * NV + j) * L);
+  } else {
+#pragma GCC unroll 32
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < USE; ++j) acc[i][j] = V<T>{};
+  }
+#pragma GCC unroll 1
+  for (int64_t k = 0; k < kc; ++k) {
+    V<T> bv[USE];
+    b.next(bv);
+#pragma GCC unroll 32
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < USE; ++j) multiply<DOT>(acc[i][j], a.at(i), bv[j]);
+    a.next();
+  }
+#pragma GCC unroll 32
+  for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < USE; ++j) *reinterpret_cast<V<T>*>(tile + (i * NV + j) * L) = acc[i][j];
+}
+
+// ── pairs of bfloat16 ──────────────────────────────────────────────────────────────────────────────────────────────
+typedef uint32_t vu __attribute__((vector_size(64)));
+typedef uint16_t vu16 __attribute__((vector_size(32)));
+
+KW_INLINE uint32_t pair_word(const bf16* low, const bf16* high) {
+  return low->bits | (high ? uint32_t(high->bits) << 16 : 0);
+}
+
+// One group of up to 16 lanes: dst[i * pitch + lane] holds the elements k[2i] and k[2i + 1]; `kc` counts elements.
+KW_ONCE void pack_pair_group(uint32_t* dst, int pitch, int slot, int width, const bf16* src, const int64_t* lane,
+                             const int64_t* k, int64_t kc) {
+  bool run = width == 16;
+  for (int j = 1; j < width; ++j) run &= lane[j] - lane[j - 1] == 1;
+  for (int64_t i = 0; i < kc; i += 2, dst += pitch) {
+    bool both = i + 1 < kc;
+    if (run && both) {  // neighbouring lanes: two rows, interleaved
+      vu16 low, high;
+      __builtin_memcpy(&low, src + lane[0] + k[i], sizeof low);
+      __builtin_memcpy(&high, src + lane[0] + k[i + 1], sizeof high);
+      vu word = __builtin_convertvector(low, vu) | (__builtin_convertvector(high, vu) << 16);
+      __builtin_memcpy(dst, &word, sizeof word);
+      continue;
+    }
+    if (i + 32 <= kc && k[i + 31] - k[i] == 31) {  // neighbouring steps: a transposition of words
+      vf rows[16];
+#pragma GCC unroll 16
+      for (int r = 0; r < 16; ++r) __builtin_memcpy(&rows[r], src + lane[r < width ? r : 0] + k[i], 64);
+      transpose(rows);
+      float all[16][16];
+      __builtin_memcpy(all, rows, sizeof all);
+#pragma GCC unroll 1
+      for (int r = 0; r < 16; ++r) store(reinterpret_cast<float*>(dst) + r * pitch, load(all[r]), slot);
+      i += 30;
+      dst += 15 * pitch;
+      continue;
+    }
+    for (int j = 0; j < slot; ++j) {
+      const bf16* p = src + lane[j < width ? j : 0];
+      dst[j] = pair_word(p + k[i], both ? p + k[i + 1] : nullptr);
+    }
+  }
+}
+
+KW_ONCE void pack_pairs(float* dst, int pitch, int64_t panel, const bf16* src, const int64_t* lane, int64_t n,
+                        const int64_t* k, int64_t kc) {
+  for (int64_t j = 0; j < n; j += pitch)
+    for (int g = 0; g < pitch; g += 16) {
+      int slot = min(16, pitch - g), width = static_cast<int>(max<int64_t>(0, min<int64_t>(slot, n - j - g)));
+      uint32_t* d = reinterpret_cast<uint32_t*>(dst + j / pitch * panel + g);
+      if (width > 0) pack_pair_group(d, pitch, slot, width, src, lane + j + g, k, kc);
+      else
+        for (int64_t i = 0; i < (kc + 1) / 2; ++i)
+          for (int q = 0; q < slot; ++q) d[i * pitch + q] = 0;
+    }
+}
+
+}  // namespace gemm
+}  // namespace kw
