@@ -19,10 +19,11 @@ from kernelwright.backend import _find, _serve
 from kernelwright.backend import kernelwright as backend
 from kernelwright.backend._graph import Argument, Draw, split
 from kernelwright.backend._propose import Proposer
+from kernelwright.backend._workers import session_for
 from kernelwright.errors import OptionInvalid
 from kernelwright.judge import Verdict
 from kernelwright.search import EAGER, Outcome
-from kernelwright.task import AtenGraph
+from kernelwright.task import AtenGraph, from_callable
 
 ARCHIVE = "archive.sqlite"
 
@@ -329,6 +330,23 @@ def test_judged_served_and_found_again(tmp_path: Path, monkeypatch: pytest.Monke
         losses = train(model, [x], lambda m: compiled(m, archive=str(tmp_path / ARCHIVE), effort="quick"))
         assert losses == pytest.approx(expected, rel=1e-4)
     assert [name.split(" of ")[0] for name in searched] == ["forward graph", "backward graph"]
+
+
+def test_one_pair_of_processes_judges_one_graph_after_the_other() -> None:
+    tasks = [
+        from_callable(lambda x: torch.relu(x) + 1, (torch.randn(4, 5),), name="first"),
+        from_callable(lambda x, y: torch.exp(x) @ y, (torch.randn(3, 7), torch.randn(7, 2)), name="second"),
+    ]
+    seen, processes = [], []
+    for task in tasks:
+        with session_for(task) as session:
+            verdict = session.verify(EAGER)
+            assert verdict.accepted, verdict.reason
+            assert session.facts["output_bytes"] == {"first": 80, "second": 24}[task.name]
+            seen.append(session)
+            processes.append(session.candidate_process)
+    assert seen[0] is seen[1]
+    assert processes[0] == processes[1]
 
 
 def test_a_wrong_kernel_is_rejected_and_the_graph_runs_as_it_is(

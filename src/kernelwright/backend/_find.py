@@ -19,6 +19,7 @@ from ..targets.cpu import build
 from ..task import AtenGraph, Task, from_callable
 from ._graph import Core
 from ._propose import Proposer
+from ._workers import session_for
 
 _GLANCE = 0.5  # seconds of a candidate's measurement
 _FINAL = {"quick": 1.0, "balanced": 2.0, "full": 4.0}
@@ -43,19 +44,16 @@ def find(
     known = memory.recall()
     if known is not None and known.outcome is not None:
         return known.outcome
-    search = _Search(task, memory, effort, budget)
-    try:
+    with session_for(task) as session:
+        search = _Search(task, session, memory, effort, budget)
         outcome = search.run(lambda: Proposer(core, inputs, name), known.candidate if known else None)
-    finally:
-        search.session.close()
     memory.crown(outcome)
     return outcome
 
 
 class _Search:
-    def __init__(self, task: Task, memory: Memory, effort: str, budget: float) -> None:
-        self.task, self.memory, self.effort, self.budget = task, memory, effort, budget
-        self.session = Session(task)
+    def __init__(self, task: Task, session: Session, memory: Memory, effort: str, budget: float) -> None:
+        self.task, self.session, self.memory, self.effort, self.budget = task, session, memory, effort, budget
         self.start = time.perf_counter()
         self.trials: list[Trial] = []
         self.best: Trial | None = None

@@ -129,7 +129,7 @@ def _is_random(node: fx.Node) -> bool:
         return False
     names = [argument.name for argument in node.target._schema.arguments]
     given = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
-    return given.get("dropout_p", 1.0) != 0.0 and given.get("train", True) is not False
+    return bool(given.get("dropout_p", 1.0) != 0.0 and given.get("train", True) is not False)
 
 
 def _lift_one(graph: fx.Graph, node: fx.Node, feeds: dict[fx.Node, Argument | Draw]) -> fx.Node:
