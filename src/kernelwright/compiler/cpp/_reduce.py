@@ -23,12 +23,12 @@ from ._nest import (
     variants,
 )
 from ._operators import convert_text, scalar_type, vector_type
-from ._stages import Stage, W, extent, points
+from ._stages import Stage, W, extent, points, stage_cost
 from .printer import Printer, Temp
 
 ROW_BLOCK = 1 << 14  # values that a float32 sum adds up in float32 when lanes share a result
 COLUMN_BLOCK = 1 << 7  # the same when every lane is a result
-UNROLLED = 128  # points of a window that is unrolled completely
+UNROLLED = 160  # loads and operations of a window that is unrolled completely
 
 _STRUCTS = {
     "sum": "Sum", "prod": "Prod", "max": "Max", "min": "Min", "any": "Any", "all": "All",
@@ -255,11 +255,7 @@ def _emit_results(
     if blocked:
         for number, copy in names:
             text(f"{whole_type(stage.reduces[number], vector)} all{number}_{copy};")
-    unroll = (
-        point != "add_edge"
-        and points(stage.inner) * len(calls) <= UNROLLED
-        and all(static(a.size) is not None for a in stage.inner)
-    )
+    unroll = point != "add_edge" and _unrolled(context, stage, lane, len(calls))
     opened = _open_blocks(context, stage.inner[:depth], text) if blocked else 0
     for number, copy in names:
         text(f"{state_type(stage.reduces[number], vector)} acc{number}_{copy};")
@@ -299,6 +295,14 @@ def emit_finish(
     for line in printer.lines:
         text(line)
     text.close()
+
+
+def _unrolled(context: Context, stage: Stage, lane: str | None, copies: int) -> bool:
+    """Is the window small enough, and its body cheap enough, to be unrolled completely?"""
+    if any(static(a.size) is None for a in stage.inner):
+        return False
+    weight = stage_cost(context.program, stage, lane) * (W if lane else 1)
+    return points(stage.inner) * copies * weight <= UNROLLED
 
 
 def _open_blocks(context: Context, axes: Sequence[Axis], text: Text) -> int:

@@ -78,7 +78,6 @@ static void max_sweep(const float* KW_RESTRICT x, float* KW_RESTRICT y, char* sc
           kw::Max<kw::vf> acc0_1;
           kw::Max<kw::vf> acc0_2;
           kw::Max<kw::vf> acc0_3;
-          #pragma GCC unroll 32
           for (int64_t a0_part = 0; a0_part < 32; ++a0_part) {
             add_point(a0_part, a1_0, kw::W, acc0_0);
             add_point(a0_part, a1_0 + 16, kw::W, acc0_1);
