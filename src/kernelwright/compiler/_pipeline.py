@@ -22,7 +22,7 @@ from .cpp.contract import emit_contraction
 from .cpp.contract import schedules as contraction_schedules
 from .cpp.loops import emit_loops
 from .cpp.loops import schedules as loop_schedules
-from .cpp.module import assemble
+from .cpp.module import Step, assemble
 from .fuse import fuse
 from .group import Group, group, reads
 from .lower import lower
@@ -60,7 +60,7 @@ def prepare(fn: Callable[..., Any], args: tuple[Any, ...], dynamic: tuple[Dynami
 
 def prepare_graph(module: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Prepared:
     """The same for a graph of ATen operations that AOTAutograd has already made."""
-    return prepare_captured(capture_graph(module, example_inputs))
+    return prepare_captured(capture_graph(module, tuple(example_inputs)))
 
 
 def prepare_captured(captured: Captured, keep: frozenset[str] = frozenset()) -> Prepared:
@@ -74,7 +74,7 @@ def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: 
     """Print one candidate; ``choice`` maps positions in ``prepared.kernels`` to positions among their schedules."""
     choice = choice or {}
     captured, program = prepared.captured, prepared.program
-    steps = []
+    steps: list[Step] = []
     decisions = {}
     for number, kernel in enumerate(prepared.kernels):
         if isinstance(kernel, Extern):
@@ -85,8 +85,8 @@ def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: 
         decisions[name] = asdict(schedule) if schedule is not None else {}
         if kernel.attention is not None:
             steps.append(emit_attention(program, kernel.attention, name, schedule))
-        elif kernel.contraction:
-            steps.append(emit_contraction(program, kernel.group.statements[0], name, schedule))
+        elif kernel.contraction and isinstance(first := kernel.group.statements[0], Reduce):
+            steps.append(emit_contraction(program, first, name, schedule))
         else:
             steps.append(emit_loops(program, kernel.group, name, schedule))
     assembled = assemble(
