@@ -23,7 +23,7 @@ _ACCUMULATORS = {"sum": "kw::Sum", "max": "kw::Max", "min": "kw::Min"}
 
 @dataclass(frozen=True)
 class Panel:
-    """The stages of a match over local arrays: ``levels`` passes over ``buffers`` panels of memory; ``staged`` are copies
+    """The stages of a match over local arrays: ``levels`` passes over ``buffers`` panels; ``staged`` are copies
     of what the stages read, with the rows as lanes."""
 
     program: Program  # with the local arrays
