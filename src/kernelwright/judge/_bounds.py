@@ -12,7 +12,8 @@ and weights whose elements were perturbed by relative noise of size ``a`` (``per
 
 where ``n`` is the longest reduction in the reference, ``a = 2 eps max(1, sqrt(n)/4)`` is the random walk of a
 sequential sum (relative to one product), and the maxima run over blocks of 16 neighbours, for a single sample can be
-small by chance. ``eps`` is that of the arithmetic (float32 for the half types), ``eps_out`` that of the stored dtype.
+small by chance (see :func:`_typical` for rows that are). ``eps`` is that of the arithmetic (float32 for the half
+types), ``eps_out`` that of the stored dtype.
 
 Missing terms, missing tails and tf32-like truncation exceed this by orders of magnitude: a product lost from a sum of
 n terms shows as ~1 against ~1e-7 n, tf32 as ~5e-4 sqrt(n) against ~4e-7 n.
@@ -96,10 +97,11 @@ def expect(value: torch.Tensor, eager: torch.Tensor, perturbed: Sequence[torch.T
     size = value if finite else torch.where(torch.isfinite(value.to(eager.dtype)), value, 0.0)
     floor = _row_rms(size).mul_(2.0 * eps).add_(info.tiny)
     for out, mine, its, low, exact, *others in _tiles(bound, size, eager, floor, value, *perturbed):
-        own = _block_max(_difference(its, exact)).mul_(factor)
+        mine = mine.abs()
+        own = _typical(_difference(its, exact), mine).mul_(factor)
         if others:
-            own.add_(_block_max(_spread(others, exact)), alpha=2.0)
-        torch.add(own.add_(mine.abs(), alpha=relative), low, out=out)
+            own.add_(_typical(_spread(others, exact), mine), alpha=2.0)
+        torch.add(own.add_(mine, alpha=relative), low, out=out)
     return Expected(value, eager, bound, free, finite)
 
 
@@ -121,7 +123,8 @@ def widen(expected: Expected, more: Sequence[torch.Tensor]) -> Expected:
             free |= _kind(other.to(eager.dtype)) != stored
     bound = torch.empty_like(expected.bound)
     for out, old, exact, *others in _tiles(bound, expected.bound, value, *more):
-        torch.maximum(old, _block_max(_spread(others, exact)).mul_(2.0), out=out)
+        size = exact.abs() if finite else exact.abs().nan_to_num_(nan=0.0, posinf=0.0)
+        torch.maximum(old, _typical(_spread(others, exact), size).mul_(2.0), out=out)
     return Expected(value, eager, bound, free, finite)
 
 
@@ -212,17 +215,30 @@ def _spread(others: Sequence[torch.Tensor], exact: torch.Tensor) -> torch.Tensor
     return spread
 
 
+def _typical(error: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
+    """One sample of errors made reliable: the largest of a block of neighbours in the row, or, where the row was lucky
+    (its elements share one rounding, as a scan's or a softmax's do), what is usual for that block in its 16 rows,
+    relative to the block's size.
+    """
+    rows, columns = error.shape
+    if columns < _BLOCK:  # a row says too little: blocks of 16 in memory order
+        padded = -error.numel() % _BLOCK
+        flat = [torch.nn.functional.pad(t.reshape(1, -1), (0, padded)).view(-1, _BLOCK) for t in (error, size)]
+        return _typical(*flat).reshape(-1)[: error.numel()].view(error.shape)
+    worst, largest = _block_max(error), _block_max(size)
+    if rows > 2:
+        ratio = worst / largest.clamp_min(torch.finfo(torch.float64).tiny)
+        group = _BLOCK if rows % _BLOCK == 0 else rows
+        usual = ratio.view(-1, group, ratio.shape[1]).median(1, keepdim=True).values
+        worst = torch.maximum(worst, (usual * largest.view(-1, group, ratio.shape[1])).view(worst.shape))
+    return worst.unsqueeze(-1).expand(*worst.shape, _BLOCK).reshape(rows, -1)[:, :columns].contiguous()
+
+
 def _block_max(x: torch.Tensor) -> torch.Tensor:
-    """Every element replaced by the largest of its block of neighbours in memory order."""
-    flat = x.view(-1)
-    whole = flat.numel() // _BLOCK * _BLOCK
-    result = torch.empty_like(flat)
-    if whole:
-        blocks = flat[:whole].view(-1, _BLOCK)
-        result[:whole].view(-1, _BLOCK).copy_(blocks.amax(1, keepdim=True).expand_as(blocks))
-    if whole < flat.numel():
-        result[whole:] = flat[max(flat.numel() - _BLOCK, 0) :].max()
-    return result.view(x.shape)
+    """(rows, columns) to (rows, blocks of 16 columns)."""
+    if x.shape[1] % _BLOCK:
+        x = torch.nn.functional.pad(x, (0, -x.shape[1] % _BLOCK))
+    return x.view(x.shape[0], -1, _BLOCK).amax(-1)
 
 
 def _row_rms(size: torch.Tensor) -> torch.Tensor:

@@ -23,7 +23,7 @@ from ..errors import (
     ReferenceTooLarge,
     TaskError,
 )
-from ..task import Task, load
+from ..task import Task, load, measured_cost
 from ._arena import Arena, Slot, aliases, arena_size, lay_out, uniquely
 from ._bounds import compare, expect
 from ._protocol import Message
@@ -111,7 +111,7 @@ class Oracle:
 
     def _check_health(self, args: tuple[Any, ...], truth: Truth, first: Answer, again: Answer) -> None:
         name = self.task.name
-        other = self.runner.eager(args, RUN_SEED + 1)
+        other = self._count(args)
         for run, why in ((again, "on the same inputs"), (first, "on the same inputs"), (other, "with another seed")):
             shapes = [(t.shape, t.dtype) for t in run.tensors] == [(t.shape, t.dtype) for t in truth.eager.tensors]
             if not shapes or any(self._differ(a, b) for a, b in zip(truth.eager.tensors, run.tensors, strict=True)):
@@ -122,6 +122,17 @@ class Oracle:
         bad = [k for k, t in enumerate(first.tensors) if t.is_floating_point() and bool(t.isnan().any())]
         if finite and bad:
             raise ReferenceFailed(f"The reference of {name} returns NaN for its own, finite inputs (output {bad[0]}).")
+
+    def _count(self, args: tuple[Any, ...]) -> Answer:
+        """A run with another seed, under a counter of its work."""
+        found: list[Answer] = []
+
+        def call() -> list[torch.Tensor]:
+            found.append(self.runner.eager(args, RUN_SEED + 1))
+            return found[0].tensors
+
+        self.counted = measured_cost(call, tensor_leaves(args), list(self.runner.reference.state.values()))
+        return found[0]
 
     def _differ(self, one: torch.Tensor, other: torch.Tensor) -> bool:
         """By more than the order of a few sums? Judged by rounding alone: randomness would widen the oracle's bound."""
@@ -314,11 +325,8 @@ class Oracle:
             self.outputs = kept
 
     def cost(self) -> Message:
-        """Flops and bytes of one call on the task's own inputs."""
-        from ..task import cost
-
-        found = cost(self.runner.reference.call, self._draw(0, "given", {}))
-        return {"flops": found.flops, "bytes": found.bytes}
+        """Flops and bytes of one call on the task's own inputs, counted while the reference was examined."""
+        return {"flops": self.counted.flops, "bytes": self.counted.bytes}
 
     # ── drawing ──
 

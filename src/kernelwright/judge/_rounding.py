@@ -3,12 +3,14 @@
 What a perturbation of the inputs cannot show is the rounding of intermediate values: ``1 + erf(x)`` far in the tail,
 ``(x + 1e8) - 1e8``. Here every operator's result is moved at random by up to two rounding units and put on the float32
 grid; a result that float32 holds exactly stays, as it would in float32, so that selections, masks and equalities keep
-their meaning. Operators that reduce ``n`` terms get their operands moved by the random walk of such a sum, and those
-that consist of steps are taken apart by torch's own decompositions. (Monte Carlo arithmetic: D. S. Parker, 1997.)
+their meaning. Operators that reduce ``n`` terms get their operands and their result moved by the random walk of such a
+sum, and those that consist of steps are taken apart by torch's own decompositions.
+(Monte Carlo arithmetic: D. S. Parker, 1997.)
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +23,7 @@ from ._reference import reduction_length
 
 _UNIT = 2.0**-23
 _STEPS = 2.0  # rounding units by which one operator's result may be off
+_PIECE = 1024  # terms
 _COMPOSITE = {
     "gelu", "_softmax", "_log_softmax", "silu", "mish", "softplus", "elu", "hardswish", "log_sigmoid_forward",
     "native_layer_norm", "native_group_norm", "native_batch_norm", "_native_batch_norm_legit", "logaddexp", "logsumexp",
@@ -60,7 +63,7 @@ class Rounding(TorchDispatchMode):
             args, kwargs = pytree.tree_map(lambda leaf: self._moved(leaf, noise), (args, kwargs))
             result = func(*args, **kwargs)
         for leaf in pytree.tree_leaves(result):
-            self._round(leaf)
+            self._round(leaf, max(_STEPS, _walk(length)))
         return result
 
     def _moved(self, leaf: Any, noise: float) -> Any:
@@ -68,15 +71,25 @@ class Rounding(TorchDispatchMode):
             return leaf
         return leaf.addcmul(leaf, self._random(leaf), value=noise)
 
-    def _round(self, leaf: Any) -> None:
+    def _round(self, leaf: Any, steps: float) -> None:
         """In place: what float32 cannot hold is moved and rounded."""
         if not isinstance(leaf, torch.Tensor) or leaf.dtype != torch.float64 or leaf.numel() == 0:
             return
-        moved = leaf.addcmul(leaf, self._random(leaf), value=_STEPS * _UNIT).float().double()
+        moved = leaf.addcmul(leaf, self._random(leaf), value=steps * _UNIT).float().double()
         leaf.copy_(torch.where((leaf.float().double() == leaf) | leaf.isnan(), leaf, moved))
 
     def _random(self, like: torch.Tensor) -> torch.Tensor:
         return torch.rand(like.shape, generator=self.generator, dtype=torch.float64).mul_(2.0).sub_(1.0)
+
+
+def _walk(length: int) -> float:
+    """Rounding units, relative to the sum, that adding so many terms of one sign in order may cost (4 sigma).
+
+    Sums longer than 1024 are expected in pieces: nobody's honest kernel adds a million terms to one accumulator.
+    """
+    if length == 1:
+        return 0.0
+    return 0.4 * (math.sqrt(min(length, _PIECE)) + math.sqrt(max(length / _PIECE, 1.0)))
 
 
 def _decomposition(func: Any) -> Callable[..., Any] | None:

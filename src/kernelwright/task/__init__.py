@@ -1,7 +1,7 @@
 """Tasks: what must be computed, read from a user's PyTorch code, with inputs to draw and a cost to compare with."""
 
 from kernelwright.task._aten import AtenGraph
-from kernelwright.task._cost import cost
+from kernelwright.task._cost import cost, measured_cost
 from kernelwright.task._inputs import STRUCTURES
 from kernelwright.task._load import from_callable, from_source, in_domain, load, module_state, with_dtype
 from kernelwright.task._probe import footprint
@@ -21,6 +21,7 @@ __all__ = [
     "from_source",
     "in_domain",
     "load",
+    "measured_cost",
     "module_state",
     "shrink",
     "with_dtype",

@@ -78,9 +78,24 @@ def cost(reference: Callable[..., Any], args: tuple[Any, ...]) -> Cost:
         call = to_fake_module(reference, mode)
         output, trace = trace_call(call, inputs)
     state = list(call.parameters()) + list(call.buffers()) if isinstance(call, nn.Module) else []
-    moved = sum(_bytes_read(t, trace) for t in unique([*_tensors(inputs), *state]))
-    kept = {_key(t) for t in _tensors(inputs)}
-    written = sum(tensor_bytes(t) for t in unique(_tensors(output)) if _key(t) not in kept)
+    return _total(trace, [*_tensors(inputs), *state], _tensors(inputs), _tensors(output))
+
+
+def measured_cost(call: Callable[[], Any], inputs: list[Tensor], state: list[Tensor]) -> Cost:
+    """The same of one real run; for processes where importing what fake tensors need would take longer than a run.
+
+    ``inputs`` and ``state`` are the tensors that ``call`` reads.
+    """
+    counter = _Counter()
+    with torch.no_grad(), counter:
+        output = call()
+    return _total(counter.trace, [*inputs, *state], inputs, _tensors(output))
+
+
+def _total(trace: Trace, read: list[Tensor], inputs: list[Tensor], output: list[Tensor]) -> Cost:
+    moved = sum(_bytes_read(t, trace) for t in unique(read))
+    kept = {_key(t) for t in inputs}
+    written = sum(tensor_bytes(t) for t in unique(output) if _key(t) not in kept)
     return Cost(flops=trace.flops, bytes=float(moved + written))
 
 
@@ -133,6 +148,10 @@ class _Counter(TorchDispatchMode):
         super().__init__()
         self.trace = Trace()
         self.seen: set[int] = set()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and importing torch._dynamo to say so takes seconds
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
