@@ -1,6 +1,6 @@
 # make demo   install, then generate a kernel for a transformer block's hot part and write demo-report/
 # make test   install, then run the tests
-# make bench  install, then run the suite and write benchmarks/results/
+# make bench  install, then run every benchmark and write benchmarks/results/
 # make lint   install, then check style and types
 # PYTHON=python3.12 picks the interpreter; the environment is .venv and is made anew when its inputs change.
 
@@ -32,7 +32,9 @@ test: $(STAMP)
 	$(BIN)/python -m pytest $(TESTFLAGS)
 
 bench: $(STAMP)
-	$(BIN)/kernelwright bench kernelbench benchmarks/suite --scale cpu --json benchmarks/results/suite.json
+	$(BIN)/python benchmarks/suite.py
+	$(BIN)/python benchmarks/contraction.py
+	$(BIN)/python benchmarks/training.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

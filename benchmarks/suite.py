@@ -1,7 +1,7 @@
 """Runs our own suite with one command, so that every number we publish can be made again on another machine.
 
 ``python benchmarks/suite.py``            the whole suite through ``kernelwright bench kernelbench``
-``python benchmarks/suite.py --quick``    one task in eight, spread over every level
+``python benchmarks/suite.py --every 8``  one task in eight, spread over every level
 ``python benchmarks/suite.py --eager``    no kernels: eager's time, memory and the health of every task
 
 Results go to ``benchmarks/results/`` as JSON that names the machine.
@@ -29,7 +29,6 @@ import torch
 
 HERE = Path(__file__).parent
 SUITE = HERE / "suite"
-QUICK_STRIDE = 8
 
 
 def task_files() -> list[Path]:
@@ -147,34 +146,34 @@ def machine_slug() -> str:
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 
 
-def run_bench(files: list[Path], budget: float, out: Path) -> int:
+def run_bench(files: list[Path], budget: float, effort: str, out: Path) -> int:
     """``kernelwright bench kernelbench`` over the files; returns its exit status."""
     with tempfile.TemporaryDirectory() as folder:
         for path in files:
             target = Path(folder) / path.parent.name / path.name
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(path, target)
-        command = [sys.executable, "-c", "from kernelwright.cli import main; main()", "bench", "kernelbench", folder]
-        return subprocess.run(
-            [*command, "--scale", "cpu", "--budget", str(budget), "--json", str(out)], check=False
-        ).returncode
+        command = [sys.executable, "-m", "kernelwright", "bench", "kernelbench", folder]
+        options = ["--scale", "cpu", "--effort", effort, "--budget", str(budget), "--json", str(out)]
+        return subprocess.run([*command, *options], check=False).returncode
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help=f"every {QUICK_STRIDE}th task only")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="one task in N only")
     parser.add_argument("--eager", action="store_true", help="measure and check eager only")
     parser.add_argument("--match", default="", help="only tasks whose level/name contains this text")
+    parser.add_argument("--effort", default="quick", help="quick, balanced or full")
     parser.add_argument("--budget", type=float, default=10.0, help="seconds of search for each task")
     parser.add_argument("--json", type=Path, help="where to write (default: benchmarks/results/)")
     options = parser.parse_args()
     files = [path for path in task_files() if options.match in f"{path.parent.name}/{path.stem}"]
-    files = files[::QUICK_STRIDE] if options.quick else files
-    kind = "suite-eager" if options.eager else "suite-quick" if options.quick else "suite"
+    files = files[:: max(options.every, 1)]
+    kind = "suite-eager" if options.eager else "suite"
     out = options.json or HERE / "results" / f"{kind}-{machine_slug()}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     if not options.eager:
-        return run_bench(files, options.budget, out)
+        return run_bench(files, options.budget, options.effort, out)
     records = measure_eager(files)
     content = {"machine": machine_slug(), "torch": torch.__version__, "tasks": records}
     out.write_text(json.dumps(content, indent=1) + "\n")
