@@ -13,7 +13,8 @@ class KernelCode:
 
     ``source`` is complete C++ at namespace scope, ending in ``static void NAME(POINTERS, SYMBOLS, char* scratch)``:
     one pointer per name in ``tensors`` (``const`` when only read), one ``int64_t`` per name in ``symbols``, and the
-    scratch pointer (64-byte aligned) only when ``scratch`` (bytes, of all threads together) is not 0.
+    scratch pointer (64-byte aligned) only when ``scratch`` (bytes, of all threads together) is not 0. A kernel without
+    source calls the ``function`` of another one.
     """
 
     name: str
@@ -21,3 +22,4 @@ class KernelCode:
     tensors: tuple[str, ...]
     symbols: tuple[str, ...]
     scratch: Size = 0
+    function: str = ""

@@ -24,6 +24,7 @@ from ...targets.plan import (
 )
 from ..program import Extern, Program, Size, Tensor
 from ._code import KernelCode
+from ._share import share
 from ._sizes import cpp_size, python_size
 
 Step = KernelCode | Extern
@@ -68,7 +69,7 @@ def assemble(
 
     The rest goes into the plan as it is; ``results`` defaults to the program's outputs.
     """
-    segments = _segments(steps)
+    segments = _segments(share(steps))
     crossing = _crossing(program, segments)
     buffers = [program.tensors[n] for n in program.tensors if n in crossing]
     texts = [_header(title, program)]
@@ -84,7 +85,7 @@ def assemble(
         entry = f"run{entries}"
         entries += 1
         names = _entry_arguments(program, segment, crossing, everything=len(segments) == 1)
-        texts += [kernel.source for kernel in segment]
+        texts += [kernel.source for kernel in segment if kernel.source]
         texts.append(_entry(program, entry, names, segment, places, bool(need != 0)))
         plan_steps.append(EntryCall(entry, (*names, WORKSPACE) if need != 0 else names))
     plan = Plan(
@@ -266,7 +267,7 @@ def _entry(
         arguments = [*kernel.tensors, *kernel.symbols]
         if kernel.scratch != 0:
             arguments.append(f"workspace + {cpp_size(places[kernel.name])}")
-        lines.append(f"  {kernel.name}({', '.join(arguments)});")
+        lines.append(f"  {kernel.function or kernel.name}({', '.join(arguments)});")
     lines += ["  return kw::answer(result, 0);", "}"]
     return "\n".join(lines)
 
