@@ -266,3 +266,19 @@ def test_rounding_of_intermediate_values_is_seen_and_equality_survives_it() -> N
 
     assert judged(top, (x,), top).error <= 1.0
     assert judged(top, (x,), torch.zeros_like).error > 1.0
+
+
+def test_a_reference_that_casts_to_a_half_type_is_met_by_those_that_keep_more_digits() -> None:
+    torch.manual_seed(6)
+    x, w = torch.randn(64, 256), torch.randn(256, 96)
+
+    def mixed(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        return torch.relu((x.bfloat16() @ w.bfloat16()).float() * 1.5)
+
+    def wide(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        return torch.relu((x.bfloat16().float() @ w.bfloat16().float()) * 1.5)
+
+    assert judged(mixed, (x, w), mixed).error <= 1.0
+    assert judged(mixed, (x, w), wide).error <= 1.0
+    assert judged(mixed, (x, w), lambda x, w: wide(x[:, 1:], w[1:])).error > 1.0
+    assert judged(mixed, (x, w), lambda x, w: wide(x, w) + 0.5).error > 1.0

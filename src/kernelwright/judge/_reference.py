@@ -21,6 +21,8 @@ from ._arena import clone
 
 Tensors = list[torch.Tensor]
 _MATMULS = {"mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "dot", "vdot"}
+_HALVES = (torch.bfloat16, torch.float16)
+_FLOATS = (*_HALVES, torch.float32)
 _ALONG_DIM = {"_softmax", "_log_softmax", "cumsum", "cumprod", "logcumsumexp"}
 _MOVES = {"index", "gather", "embedding", "index_select", "masked_select", "take", "empty", "copy", "_to_copy", "clone"}
 
@@ -43,6 +45,7 @@ class Runner:
         self.changed_args: list[int] = []
         self._double: Callable[..., Any] | None = None
         self.double_fault = ""
+        self.narrow = False  # casts to half types inside (set by whoever watched a run)
 
     def discover(self, args: tuple[Any, ...], seed: int) -> Answer:
         """First run: find out what the reference changes besides its results."""
@@ -97,7 +100,7 @@ class Runner:
         call = self._double_call()
         state = self._load_double(call, noise, generator)
         work = pytree.tree_map(lambda leaf: _perturbed(leaf, noise, generator, torch.float64), args)
-        with _default_dtype(torch.float64), around or nullcontext():
+        with _default_dtype(torch.float64), around or nullcontext(), Widened() if self.narrow else nullcontext():
             answer = self._call(call, work, seed)
         return self._complete(answer, state, work)
 
@@ -140,6 +143,7 @@ class ReductionLength(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.longest = 1
+        self.narrow = False  # does the reference itself compute in a half type?
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -149,7 +153,28 @@ class ReductionLength(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         if not func.is_view:
             self.longest = max(self.longest, reduction_length(func.overloadpacket.__name__, args, result))
+            self.narrow |= any(t.dtype in _HALVES for t in tensor_leaves(result))
         return result
+
+
+class Widened(TorchDispatchMode):
+    """Around a float64 run of a reference that casts to a half type: the cast rounds values, and they stay float64.
+
+    Otherwise the "exact" answer would itself be a half type's arithmetic, and a candidate that carries more digits
+    between two casts (as any fusion does) would be wrong for being better.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as above
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        dtype = kwargs.get("dtype")
+        if func.overloadpacket.__name__ == "_to_copy" and args[0].dtype == torch.float64 and dtype in _FLOATS:
+            rounded = func(*args, **kwargs) if dtype in _HALVES else args[0]
+            return rounded.to(torch.float64, copy=True)
+        return func(*args, **kwargs)
 
 
 def reduction_length(name: str, args: Sequence[Any], result: Any) -> int:
