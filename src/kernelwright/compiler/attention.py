@@ -229,9 +229,14 @@ class _Search:
         return True
 
     def _writes(self, moved: Map | Reduce, before: Map | Reduce, target: str, long: bool) -> bool:
-        """Whether the statement fills a temporary of its own with one element per point."""
+        """Whether the statement fills a tensor of its own with one element per point; panels are never handed out."""
         tensor = self.program.tensors[target]
-        if tensor.role != "temp" or tensor.dtype not in ("float32", "float64", "bfloat16", "float16"):
+        if tensor.role not in (("temp",) if long else ("temp", "output")) or tensor.dtype not in (
+            "float32",
+            "float64",
+            "bfloat16",
+            "float16",
+        ):
             return False
         if self.key in {n for i in moved.store.index for n in i.axes()} and not long:
             return False
