@@ -28,7 +28,7 @@ from .printer import Printer, Temp
 
 ROW_BLOCK = 1 << 14  # values that a float32 sum adds up in float32 when lanes share a result
 COLUMN_BLOCK = 1 << 7  # the same when every lane is a result
-UNROLLED = 160  # loads and operations of a window that is unrolled completely
+UNROLLED = 64  # loads and operations of a window that is unrolled completely
 
 _STRUCTS = {
     "sum": "Sum", "prod": "Prod", "max": "Max", "min": "Min", "any": "Any", "all": "All",

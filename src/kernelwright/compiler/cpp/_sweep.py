@@ -14,8 +14,8 @@ from ._stages import Stage, W, flat_accesses, points, step_of
 
 ROWS = 4  # rows added to an accumulator between its load and its store
 BLOCK = 1 << 7  # rows that a float32 sum adds up before they meet the others in double
-PAGE = 4096
-FAR = 1 << 20  # bytes: a column group that spans more than this leaves the second cache
+NEAR = 1024  # bytes: rows closer than this follow each other as one stream anyway
+FAR = 1 << 18  # bytes: a column group that spans more than this crowds the second cache
 
 
 def sweepable(context: Context, stage: Stage, lane: str | None) -> bool:
@@ -34,7 +34,7 @@ def worth_sweeping(context: Context, stage: Stage, lane: str) -> bool:
         if (step := step_of(flat, last.name)) is not None and static(step_of(flat, lane) or 0) == 1
     ]
     stride = 4 * max(steps, default=0)
-    return stride >= PAGE // 2 and stride * points(stage.inner) > FAR
+    return stride >= NEAR and stride * points(stage.inner) > FAR
 
 
 def emit_sweep(context: Context, stage: Stage, lane: Axis, text: Text) -> None:

@@ -260,7 +260,7 @@ def _emit_items(
         if scratch.name in context.kept:
             text(f"alignas(64) {store_type(scratch.dtype)} {scratch.name}[{max(1, scratch.size)}];")
     text.loop("item", "item_begin", "item_end")
-    _decode(rows, tilings, text)
+    _decode(_item_order(normal, rows, tilings), text)
     if parted:
         begin, whole = tile_begin(parted.axis), size_text(normal.sizes[parted.axis])
         text(f"const int64_t {begin} = {parted.part.name} * {parted.length};")
@@ -287,31 +287,46 @@ def _tiles(tile: Axis, tile_size: int) -> str:
     return f"kw::ceil_div({size_text(tile.size)}, {tile_size})" if size is None else str(-(-size // tile_size))
 
 
-def _decode(rows: tuple[Axis, ...], tilings: list[tuple[Axis, int]], text: Text) -> None:
-    """The point of the row axes and the tiles that an item stands for, the last tiled axis fastest."""
+def _item_order(
+    normal: Normal, rows: tuple[Axis, ...], tilings: list[tuple[Axis, int]]
+) -> list[tuple[Axis, int | None]]:
+    """The factors of the item number, slowest first: rows, then tiles, unless tiles lie farther apart in the result.
+
+    Neighbouring items then touch neighbouring memory, so what one leaves in the caches serves the next.
+    """
+    order: list[tuple[Axis, int | None]] = [(a, None) for a in rows]
+    flat = list(flat_accesses(normal.program, normal.statements[-1]))[-1]
+    strides = {a.name: static(step) for a in normal.outer if (step := step_of(flat, a.name)) is not None}
+    for axis, length in tilings:
+        place, own = len(order), strides.get(axis.name)
+        while len(tilings) == 1 and own and place and (strides.get(order[place - 1][0].name) or own) < own:
+            place -= 1
+        order.insert(place, (axis, length))
+    return order
+
+
+def _decode(order: list[tuple[Axis, int | None]], text: Text) -> None:
+    """The point of the row axes and the tiles that an item stands for."""
     rest = "item"
-    for axis, length in reversed(tilings):
-        tiles, begin = _factor(_tiles(axis, length)), tile_begin(axis.name)
-        if tiles == "1":
-            text(f"constexpr int64_t {begin} = 0;")
-            text(f"const int64_t {axis.name}_end = {size_text(axis.size)};")
+    for position, (axis, length) in enumerate(reversed(order)):
+        name, last = axis.name, position == len(order) - 1
+        count = size_text(axis.size) if length is None else _tiles(axis, length)
+        if length is not None and count == "1":
+            text(f"constexpr int64_t {tile_begin(name)} = 0;")
+            text(f"const int64_t {name}_end = {size_text(axis.size)};")
             continue
-        text(f"const int64_t {begin} = {rest} % {tiles} * {length};")
-        end = f"kw::min<int64_t>({begin} + {length}, {size_text(axis.size)})"
-        size = static(axis.size)
-        if size is not None and size % length == 0:
+        value = rest if last else f"{rest} % {_factor(count)}"
+        if length is None:
+            text(f"const int64_t {name} = {value};")
+        else:
+            begin, size = tile_begin(name), static(axis.size)
+            whole = size is not None and size % length == 0
             end = f"{begin} + {length}"
-        text(f"const int64_t {axis.name}_end = {end};")
-        text(f"const int64_t {axis.name}_rest = {rest} / {tiles};")
-        rest = f"{axis.name}_rest"
-    if not rows:
-        return
-    for position, axis in enumerate(reversed(rows)):
-        last = position == len(rows) - 1
-        text(f"const int64_t {axis.name} = {rest if last else f'{rest} % {_factor(size_text(axis.size))}'};")
+            text(f"const int64_t {begin} = {value} * {length};")
+            text(f"const int64_t {name}_end = {end if whole else f'kw::min<int64_t>({end}, {size_text(axis.size)})'};")
         if not last:
-            text(f"const int64_t row{position} = {rest} / {_factor(size_text(axis.size))};")
-            rest = f"row{position}"
+            text(f"const int64_t {name}_rest = {rest} / {_factor(count)};")
+            rest = f"{name}_rest"
 
 
 def _factor(text: str) -> str:

@@ -65,9 +65,8 @@ static void max_sweep(const float* KW_RESTRICT x, float* KW_RESTRICT y, char* sc
   });
   kw::parallel_items(2, 13, [&](const int64_t item_begin, const int64_t item_end) {
     for (int64_t item = item_begin; item < item_end; ++item) {
-      const int64_t a1_begin = item % 2 * 1024;
+      const int64_t a1_begin = item * 1024;
       const int64_t a1_end = a1_begin + 1024;
-      const int64_t a1_rest = item / 2;
       {
         const auto add_point = [&](const int64_t a0_part, const int64_t a1, const int lanes, auto& acc0) __attribute__((always_inline)) {
           const kw::vf v0 = kw::load(partial0 + a0_part * 2048 + a1, lanes);

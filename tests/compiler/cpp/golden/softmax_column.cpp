@@ -3,9 +3,8 @@ static void softmax_column(const float* KW_RESTRICT x, float* KW_RESTRICT y) {
     alignas(64) float m[64];
     alignas(64) float s[64];
     for (int64_t item = item_begin; item < item_end; ++item) {
-      const int64_t j0_begin = item % 16 * 64;
+      const int64_t j0_begin = item * 64;
       const int64_t j0_end = kw::min<int64_t>(j0_begin + 64, 1000);
-      const int64_t j0_rest = item / 16;
       {
         const auto add_point = [&](const int64_t i0, const int64_t j0, const int lanes, auto& acc0) __attribute__((always_inline)) {
           const kw::vf v0 = kw::load(x + i0 * 1000 + j0, lanes);

@@ -4,9 +4,8 @@ static void transpose(const float* KW_RESTRICT x, float* KW_RESTRICT y) {
       const int64_t j_begin = item % 11 * 64;
       const int64_t j_end = kw::min<int64_t>(j_begin + 64, 700);
       const int64_t j_rest = item / 11;
-      const int64_t i_begin = j_rest % 16 * 64;
+      const int64_t i_begin = j_rest * 64;
       const int64_t i_end = kw::min<int64_t>(i_begin + 64, 1000);
-      const int64_t i_rest = j_rest / 16;
       {
         for (int64_t i_0 = i_begin; i_0 < i_end; i_0 += kw::W) {
           const int count = int(kw::min<int64_t>(kw::W, i_end - i_0));
