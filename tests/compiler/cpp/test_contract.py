@@ -84,6 +84,7 @@ def _symbolic() -> Iterator[Case]:
         yield einsum("mk,nk->mn", _rand(m, k), _rand(n, k), symbols=names, label=f"symbolic {m} {n} {k}")
     yield einsum("bmk,bkn->bmn", _rand(3, 20, 8), _rand(3, 8, 30), symbols={"b": "s0"}, label="symbolic batch")
     yield einsum("mk,nk->mn", _rand(1, 90), _rand(200, 90), symbols={"k": "s0"}, label="symbolic dot")
+    yield einsum("mk,nk->mn", _rand(7, 290), _rand(50, 290), symbols={"k": "s0", "n": "s1"}, label="symbolic dots")
 
 
 def _convolutions() -> Iterator[Case]:
@@ -113,6 +114,39 @@ def _convolutions() -> Iterator[Case]:
     )
 
 
+def _in_place() -> Iterator[Case]:
+    """Operands that are not packed first: B in runs of memory, rows of A, both, with every kind of edge."""
+    for m, n, k in [(5, 33, 40), (29, 16, 7), (31, 47, 700), (100, 24, 40), (13, 100, 1)]:
+        yield einsum("mk,kn->mn", _rand(m, k), _rand(k, n), label=f"rows and runs {m} {n} {k}")
+    yield einsum("bmk,bkn->bmn", _rand(7, 16, 16), _rand(7, 16, 16), label="small batch")
+    yield einsum("bthd,hde->bthe", _rand(2, 11, 3, 20), _rand(3, 20, 24), label="rows far apart")
+    yield einsum("mk,kn->mn", _rand(40, 90)[:, 3:70], _rand(67, 80)[:, 5:38], label="slices")
+    yield _with_epilogue(101, 37, 50)
+    for m, n, k in [(5, 33, 130), (16, 64, 256), (17, 130, 900), (24, 7, 128)]:
+        yield einsum("mk,nk->mn", _rand(m, k), _rand(n, k), label=f"dots {m} {n} {k}")
+    yield einsum("bmk,bnk->bmn", _rand(3, 9, 200), _rand(3, 70, 200), label="batch of dots")
+    yield einsum("mk,nk->mn", _rand(9, 200), _rand(70, 200, dtype="bfloat16"), label="dots of bfloat16")
+    for size in (5, 6, 7, 8, 14, 15, 16, 20):
+        yield convolution(_rand(3, 4, size, size), _rand(20, 4, 3, 3), padding=1, label=f"runs of {size}")
+    yield convolution(_rand(2, 8, 30, 30), _rand(33, 8, 3, 3), padding=6, dilation=6, bias=_rand(33), relu=True)
+
+
+def _pairs() -> Iterator[Case]:
+    """bfloat16 on both sides: odd sums, both directions of memory, rounding only where it is stored."""
+    half = "bfloat16"
+    for m, n, k in [(33, 50, 71), (14, 32, 1), (20, 40, 2), (7, 130, 1100), (100, 17, 64)]:
+        a, b = _rand(m, k, dtype=half), _rand(k, n, dtype=half)
+        yield einsum("mk,kn->mn", a, b, label=f"pairs {m} {n} {k}")
+        yield einsum("mk,nk->mn", a, b.t().contiguous(), out=half, label=f"pairs along k {m} {n} {k}")
+        yield einsum("km,kn->mn", a.t().contiguous(), b, label=f"pairs across {m} {n} {k}")
+    yield einsum("bmk,bnk->bmn", _rand(3, 20, 40, dtype=half), _rand(3, 35, 40, dtype=half), label="batch of pairs")
+    names = {"m": "s0", "n": "s1", "k": "s2"}
+    a, b = _rand(19, 45, dtype=half), _rand(70, 45, dtype=half)
+    yield einsum("mk,nk->mn", a, b, symbols=names, label="symbolic pairs")
+    a, b = _rand(40, 5000, dtype=half), _rand(5000, 48, dtype=half)
+    yield einsum("mk,kn->mn", a, b, schedule=GemmSchedule("split-k", 12, 2, 0, 128, 64, 2), label="pairs split-k")
+
+
 def _schedules() -> Iterator[Case]:
     a, b = _rand(70, 1000), _rand(1000, 90)
     yield einsum("mk,kn->mn", a, b, schedule=GemmSchedule("split-k", 12, 2, 0, 128, 96, 2), label="split-k")
@@ -126,6 +160,8 @@ GROUPS = {
     "dtypes": _dtypes,
     "symbolic": _symbolic,
     "convolutions": _convolutions,
+    "in place": _in_place,
+    "pairs": _pairs,
     "schedules": _schedules,
 }
 
@@ -162,6 +198,12 @@ def test_nothing_is_read_or_written_outside(tmp_path: Path) -> None:
     lab.add(convolution(_rand(1, 3, 9, 11), _rand(5, 3, 3, 3)))
     lab.add(convolution(_rand(1, 8, 9, 9), _rand(5, 8, 1, 1), stride=2))
     lab.add(convolution(_rand(1, 3, 9, 11), _rand(3, 1, 3, 3), padding=1, groups=3))
+    lab.add(einsum("mk,kn->mn", _rand(31, 20), _rand(20, 24)))
+    lab.add(einsum("bmk,bkn->bmn", _rand(3, 16, 16), _rand(3, 16, 17)))
+    lab.add(einsum("mk,nk->mn", _rand(9, 131), _rand(41, 131)))
+    lab.add(convolution(_rand(2, 3, 7, 7), _rand(5, 3, 3, 3)))
+    lab.add(einsum("mk,nk->mn", _rand(17, 33, dtype="bfloat16"), _rand(41, 33, dtype="bfloat16")))
+    lab.add(einsum("km,kn->mn", _rand(33, 17, dtype="bfloat16"), _rand(33, 41, dtype="bfloat16")))
     library = lab.build(["-O1"])
     for number in range(len(lab.cases)):
         lab.guard(number)

@@ -11,9 +11,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ..contraction import flat_index
-from ..program import Acc, Axis, Expr, FloorDiv, Index, Iota, Load, Mod, Program, Reduce, Size, Store, Value
+from ..program import Acc, Axis, Expr, FloorDiv, Index, Iota, Load, Mod, Op, Program, Reduce, Size, Store, Value
 from ._indices import flatten, size_text, static
 from .printer import Printer
+
+_LONG = frozenset((
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "atan2",
+    "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "lgamma", "sigmoid", "pow",
+))  # fmt: skip  # operations that print as tens of instructions
 
 Groups = dict[str, tuple[Axis, ...]]  # part ("batch", "m", "n") -> its axes, outermost first
 
@@ -102,7 +107,15 @@ def finish_code(end: Ending, dtype: str, tile_width: str) -> list[str]:
 
 
 def _lanes(end: Ending, lane: str, dtype: str) -> list[str]:
-    """Whole vectors, then the rest."""
+    """Whole vectors, then the rest; one masked loop for both where the epilogue is too long to be compiled twice."""
+    if sum(1 for node in end.epilogue.walk() if isinstance(node, Op) and node.name in _LONG):
+        return [
+            f"for (; {lane} < end_; {lane} += kw::W) {{",
+            f"const int count_ = static_cast<int>(kw::min<int64_t>(kw::W, end_ - {lane}));",
+            *run_code(end, lane, dtype, "at_", "count_"),
+            "at_ += count_;",
+            "}",
+        ]
     return [
         f"for (; {lane} + kw::W <= end_; {lane} += kw::W, at_ += kw::W) {{",
         *run_code(end, lane, dtype, "at_", None),

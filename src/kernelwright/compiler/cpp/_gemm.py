@@ -55,9 +55,9 @@ class Plan:
             return 0
         rows = table(self.b.index, self.parts.n)
         size = static(rows[-1][0])
-        if rows[-1][1] != 1 or (size is not None and len(rows) > 1 and size < 5):
+        if rows[-1][1] != 1 or (len(rows) > 1 and (size is None or size < 5)):
             return 0
-        return 1 if len(rows) == 1 else 2 if size is None else 1 + -(-15 // size)
+        return 1 if size is None or len(rows) == 1 else 1 + -(-15 // size)
 
 
 def emit_gemm(program: Program, reduce: Reduce, parts: Contraction, name: str, schedule: GemmSchedule) -> KernelCode:
@@ -200,8 +200,15 @@ def _operand(plan: Plan, op: Operand, free: Sequence[Axis], role: str) -> str:
     groups = (() if local else plan.parts.batch, free, plan.parts.k)
     axes = ", ".join(axes_text(op.index, group) for group in groups)
     ranks = ", ".join(str(len(table(op.index, group))) for group in groups)
+    along = str(_along(table(op.index, free), table(op.index, plan.parts.k))).lower()
     numbers = f"{copy}, {size_text(op.index.offset)}, {size_text(op.elements)}"
-    return f"const kw::gemm::Operand<{op.ctype}, {ranks}> {role}_{{{pointer}, {numbers}, {axes}}};"
+    return f"const kw::gemm::Operand<{op.ctype}, {along}, {ranks}> {role}_{{{pointer}, {numbers}, {axes}}};"
+
+
+def _along(free: tuple[tuple[Size, Size], ...], depth: tuple[tuple[Size, Size], ...]) -> bool:
+    """Whether an operand is to be packed along its steps, which are contiguous."""
+    size = static(depth[-1][0])
+    return depth[-1][1] == 1 and free[-1][1] != 1 and (size is None or size >= 8 or len(depth) == 1)
 
 
 def _drive(plan: Plan) -> list[str]:

@@ -11,21 +11,26 @@ from ._kernel import kernel_code
 from ._operand import Operand, operand, table, table_text
 from ._schedule import GemmSchedule, total
 
-MOST_ROWS = 4
+MOST_ROWS = 4  # of which every vector of B is used at once
+MOST_DOTS = 24  # rows up to which sums of rows of B beat packing them
+LEAST_DEPTH = 128  # steps that pay for adding up the lanes of many rows
 WIDEST = 1024  # columns of one block
-STEPS = 256  # k steps whose offsets are tabulated at once
+STEPS = 256  # k steps whose offsets are tabulated at once; the stretches of kw::matvec::dots
 
 
 def matvec_schedules(program: Program, parts: Contraction, threads: int) -> list[GemmSchedule]:
     """Schedules if the product has few rows and its large operand is contiguous along n or k, else none."""
     rows, k, n = static(total(parts.m)), static(total(parts.k)), static(total(parts.n))
-    if rows is None or rows > MOST_ROWS or parts.dtype != "float32":
+    if rows is None or rows > MOST_DOTS or parts.dtype != "float32":
         return []
     a, b = _operands(program, parts)
     if a.padding is not None or b.padding is not None:
         return []
     batch = static(total(parts.batch)) or 1
-    if table(b.index, parts.k) == ((total(parts.k), 1),) and (n is None or n * batch >= 4 * threads):
+    along_k = table(b.index, parts.k) == ((total(parts.k), 1),)
+    if rows > MOST_ROWS and (not along_k or a.ctype == b.ctype == "kw::bf16" or (k is not None and k < LEAST_DEPTH)):
+        return []
+    if along_k and (n is None or n * batch >= 4 * threads):
         return [GemmSchedule("dot", rows, 1, 0, 0, 64 if n is None or n >= 64 * threads else 16, threads)]
     if table(b.index, parts.n) == ((total(parts.n), 1),):
         share = WIDEST if n is None or batch >= threads else -(-n // threads)
@@ -40,7 +45,7 @@ def emit_matvec(program: Program, reduce: Reduce, parts: Contraction, name: str,
     a, b = _operands(program, parts)
     end = ending(program, reduce, {"batch": parts.batch, "m": parts.m, "n": parts.n})
     k, n, m = (size_text(total(g)) for g in (parts.k, parts.n, parts.m))
-    width = schedule.nc
+    width, single = schedule.nc, _single(schedule)
     each = size_text(_thread_elements(parts, schedule))
     lines = [
         f"const int64_t k_size_ = {k}, n_size_ = {n}, blocks_ = kw::ceil_div(n_size_, {width});",
@@ -71,9 +76,13 @@ def emit_matvec(program: Program, reduce: Reduce, parts: Contraction, name: str,
         f"for (int64_t k_ = 0; k_ < k_size_; k_ += {STEPS}) {{",
         f"const int64_t kc_ = kw::min<int64_t>({STEPS}, k_size_ - k_);",
         "a_k_.table(k_, kc_, steps_);",
-        f"for (int i_ = 0; i_ < {schedule.mr}; ++i_)",
-        f"for (int64_t j_ = 0; j_ < kc_; ++j_) a_[i_ * k_size_ + k_ + j_] = "
+        f"for (int i_ = 0; i_ < {schedule.mr}; ++i_) {{",
+        f"float* const to_ = a_ + {'i_ * k_size_ + k_' if single else f'k_ * {schedule.mr} + i_ * {STEPS}'};",
+        "int64_t j_ = 0;",
+        f"for (; j_ < kc_; ++j_) to_[j_] = "
         f"kw::get({a.name} + a_base_ + {size_text(a.index.offset)} + rows_[i_] + steps_[j_]);",
+        *([] if single else ["for (; j_ % 16; ++j_) to_[j_] = 0;"]),
+        "}",
         "}",
         "}",
         *_body(schedule),
@@ -90,8 +99,8 @@ def _body(schedule: GemmSchedule) -> list[str]:
         return [
             f"int64_t columns_at_[{schedule.nc}];",
             "b_free_.table(n_, columns_, columns_at_);",
-            f"kw::matvec::dot<{schedule.mr}>(tile_, {schedule.nc}, a_, k_size_, from_, columns_at_, columns_, "
-            "k_size_);",
+            f"kw::matvec::{'dot' if _single(schedule) else 'dots'}<{schedule.mr}>(tile_, {schedule.nc}, a_, "
+            f"{'k_size_, ' if _single(schedule) else ''}from_, columns_at_, columns_, k_size_);",
         ]
     return [
         f"int64_t steps_[{STEPS}], first_;",
@@ -113,9 +122,17 @@ def _operands(program: Program, parts: Contraction) -> tuple[Operand, Operand]:
 
 def _rows_elements(parts: Contraction, schedule: GemmSchedule) -> Size:
     """The dense rows of A, in whole cache lines."""
+    if not _single(schedule):
+        steps = static(total(parts.k))
+        return schedule.mr * (total(parts.k) + STEPS if steps is None else -(-steps // STEPS) * STEPS)
     size = product((schedule.mr, total(parts.k)))
     value = static(size)
     return size * 16 if value is None else -(-value // 16) * 16 + 16
+
+
+def _single(schedule: GemmSchedule) -> bool:
+    """Rows few enough for one register tile; else A is kept in stretches of ``STEPS`` of all rows."""
+    return schedule.mr <= MOST_ROWS
 
 
 def _thread_elements(parts: Contraction, schedule: GemmSchedule) -> Size:

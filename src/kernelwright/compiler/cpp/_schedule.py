@@ -53,7 +53,8 @@ def gemm_schedules(parts: Contraction, cache: Cache) -> list[GemmSchedule]:
     """Blocked schedules, best guess first."""
     lanes = 16 if parts.dtype == "float32" else 8
     m, n, k = static(total(parts.m)), static(total(parts.n)), static(total(parts.k))
-    tiles = sorted(register_tiles(lanes, parts.dtype), key=lambda t: tile_cost(t, lanes, m, n))
+    fitting = [(mr, nv) for mr, nv in register_tiles(lanes, parts.dtype) if m is None or mr <= max(1, m)]
+    tiles = sorted(fitting, key=lambda t: tile_cost(t, lanes, m, n))
     first = [_blocked(mr, nv, lanes, k, n, cache, budget) for mr, nv in tiles[:3] for budget in (0.5, 0.36)]
     best = [first[0], first[2], first[1], first[4]]
     if _long(m, n, k):

@@ -40,9 +40,11 @@ struct Shape {
   int64_t kc, nc, mc;
 };
 
-// An operand: element p[offset + batch + free + k], `size` elements in all; `copy` apart, one for each thread.
-template <class S, int DB, int DF, int DK>
+// An operand: element p[offset + batch + free + k], `size` elements in all; `copy` apart, one for each thread. ALONG: see
+// pack_group.
+template <class S, bool ALONG_, int DB, int DF, int DK>
 struct Operand {
+  static constexpr bool ALONG = ALONG_;
   const S* p;
   int64_t copy, offset, size;
   Axes<DB> batch;
@@ -79,11 +81,11 @@ KW_INLINE int64_t steps(const Shape& s, const O& operand, int64_t k0, int64_t kc
   return elements;
 }
 
-template <class Tl, class S>
+template <class Tl, bool ALONG, class S>
 KW_INLINE void fill(typename Tl::T* to, int pitch, int64_t panel, Source<S> source, const int64_t* lane, int64_t n,
                     const int64_t* step, int64_t elements) {
   if constexpr (Tl::DOT) pack_pairs(to, pitch, panel, source.p, lane, n, step, elements);
-  else pack(to, pitch, panel, source, lane, n, step, elements);
+  else pack<ALONG>(to, pitch, panel, source, lane, n, step, elements);
 }
 
 // Row panel p of A, packed or (ROWS) copied row by row.
@@ -97,7 +99,7 @@ KW_INLINE void pack_rows(const Shape& s, const A& a, int thread, int64_t batch, 
     for (int i = 0; i < Tl::MR; ++i)
       for (int64_t k = 0; k < elements; ++k) to[i * elements + k] = source.p[lane[min<int64_t>(i, rows - 1)] + step[k]];
   } else {
-    fill<Tl>(to, Tl::MR, 0, source, lane, rows, step, elements);
+    fill<Tl, A::ALONG>(to, Tl::MR, 0, source, lane, rows, step, elements);
   }
 }
 
@@ -114,11 +116,12 @@ KW_INLINE void block(const Shape& s, int thread, int64_t batch, int64_t m0, int6
   auto source = b.source(thread, batch);
   b.free.table(n0 * Tl::NR, columns, lane);
   for (int64_t k = 0;; k += s.kc) {
-    int64_t kc = min(s.kc, s.k - k), elements = 0, elements_a = 0;
+    int64_t kc = min(s.kc, s.k - k), elements_b = 0, elements_a = 0;
     bool last = k + s.kc >= s.k;
-    if (kc) elements = steps<Tl>(s, b, k, kc, step_b);
+    if (kc) elements_b = steps<Tl>(s, b, k, kc, step_b);
     if (kc && !packed) elements_a = steps<Tl>(s, a, k, kc, step_a);
-    if (kc && !Tl::RUNS) fill<Tl>(buf.b, Tl::NR, kc * Tl::NR, source, lane, columns, step_b, elements);
+    if constexpr (!Tl::RUNS)
+      if (kc) fill<Tl, B::ALONG>(buf.b, Tl::NR, kc * Tl::NR, source, lane, columns, step_b, elements_b);
     for (int64_t p = m0; p < m1; ++p) {
       int rows = static_cast<int>(min<int64_t>(Tl::MR, s.m - p * Tl::MR));
       const T* from = packed + ((k / s.kc) * packed_panels * s.kc + (p - m0) * kc) * Tl::MR;
@@ -143,9 +146,9 @@ KW_INLINE void block(const Shape& s, int thread, int64_t batch, int64_t m0, int6
           if (p == m0 && kc) {
             const int64_t* at = lane + (q - n0) * Tl::NR;
             StreamB<Tl::NV, Tl::RUNS> stream;
-            done = stream.open(source.p, at, width, step_b, panel);
-            if (done) Tl::template tile<Tl::NV>(kc, from, stride, stream, tile, k > 0);
-            else fill<Tl>(panel, Tl::NR, 0, source, at, width, step_b, elements);
+            stream.open(source.p, at, width, step_b, panel);
+            Tl::template tile<Tl::NV>(kc, from, stride, stream, tile, k > 0);
+            done = true;
           }
         }
         if (!done) Tl::run(kc, from, stride, panel, tile, k > 0, width);
@@ -230,7 +233,7 @@ KW_INLINE void product_split_k(const Shape& s, int threads, char* scratch, const
         if (kc <= 0) continue;
         int64_t lane[Tl::NC], step[Tl::KC * Tl::EACH], elements = steps<Tl>(s, b, k, kc, step);
         b.free.table(0, s.n, lane);
-        fill<Tl>(buf.b, Tl::NR, kc * Tl::NR, b.source(thread, batch), lane, s.n, step, elements);
+        fill<Tl, B::ALONG>(buf.b, Tl::NR, kc * Tl::NR, b.source(thread, batch), lane, s.n, step, elements);
         steps<Tl>(s, a, k, kc, step);
         for (int64_t p = 0; p < row_panels; ++p) {
           pack_rows<Tl>(s, a, thread, batch, p, step, elements, buf.a);

@@ -54,6 +54,72 @@ KW_ONCE void dot(float* tile, int width, const float* a, int64_t pitch, const S*
   }
 }
 
+// The partial sums of GROUP rows of A with NB rows of B over n <= STEPS elements.
+template <int GROUP, int NB, class S>
+KW_ONCE void partial_dots(vf* KW_RESTRICT sums, const float* const* a, const S* const* b, int64_t from, int64_t n) {
+  vf acc[GROUP][NB];
+#pragma GCC unroll 8
+  for (int m = 0; m < GROUP; ++m)
+#pragma GCC unroll 8
+    for (int q = 0; q < NB; ++q) acc[m][q] = sums[m * NB + q];
+  const float* x[GROUP];
+  const S* y[NB];
+#pragma GCC unroll 8
+  for (int m = 0; m < GROUP; ++m) x[m] = a[m];
+#pragma GCC unroll 8
+  for (int q = 0; q < NB; ++q) y[q] = b[q] + from;
+  for (int64_t i = 0; i < n; i += 16) {
+    int lanes = static_cast<int>(min<int64_t>(16, n - i));
+    vf row[NB];
+#pragma GCC unroll 8
+    for (int q = 0; q < NB; ++q) row[q] = gemm::MASKS || lanes < 16 ? load_mask(y[q] + i, first(lanes)) : load(y[q] + i);
+#pragma GCC unroll 8
+    for (int m = 0; m < GROUP; ++m) {
+      vf value = load(x[m] + i);  // rows of A end in zeros, as far as a vector reaches
+#pragma GCC unroll 8
+      for (int q = 0; q < NB; ++q) acc[m][q] += value * row[q];
+    }
+  }
+#pragma GCC unroll 8
+  for (int m = 0; m < GROUP; ++m)
+#pragma GCC unroll 8
+    for (int q = 0; q < NB; ++q) sums[m * NB + q] = acc[m][q];
+}
+
+// As `dot` for up to some tens of rows: a few rows of B and a stretch of A stay in the nearest cache while all rows of A
+// meet them. A lies in stretches of 256 steps, [stretch][row][step], with zeros up to a whole vector at the end.
+template <int MR, class S>
+KW_ONCE void dots(float* tile, int width, const float* a, const S* b, const int64_t* rows, int n, int64_t k) {
+  constexpr int NB = 5, GROUP = 4, STEPS = 256, GROUPS = (MR + GROUP - 1) / GROUP, WHOLE = (GROUPS * GROUP + 15) / 16 * 16;
+  for (int j = 0; j < n; j += NB) {
+    const S* y[NB];
+    for (int q = 0; q < NB; ++q) y[q] = b + rows[min(j + q, n - 1)];
+    vf sums[WHOLE * NB] = {};
+    for (int64_t i = 0; i < k; i += STEPS)
+      for (int g = 0; g < GROUPS; ++g) {
+        const float* x[GROUP];
+        for (int m = 0; m < GROUP; ++m) x[m] = a + i * MR + min(g * GROUP + m, MR - 1) * STEPS;
+        partial_dots<GROUP, NB>(sums + g * GROUP * NB, x, y, i, min<int64_t>(STEPS, k - i));
+      }
+#pragma GCC unroll 1
+    for (int q = 0; q < min(NB, n - j); ++q)
+#pragma GCC unroll 1
+      for (int m = 0; m < MR; m += 16) {
+        vf lanes[16];
+        for (int e = 0; e < 16; ++e) lanes[e] = sums[(m + e) * NB + q];
+        gemm::transpose(lanes);
+#pragma GCC unroll 4
+        for (int half = 8; half; half /= 2)
+#pragma GCC unroll 8
+          for (int e = 0; e < half; ++e) lanes[e] += lanes[e + half];
+        float total[16];
+        store(total, lanes[0]);
+#pragma GCC unroll 1
+        for (int e = 0; e < min(16, MR - m); ++e) tile[(m + e) * width + j + q] = total[e];
+      }
+  }
+}
+
 // tile[m * width + j] = sum_k a[m][k] * b[steps[k] + j] for j < n: the columns of B are contiguous.
 template <int MR, class S>
 KW_ONCE void axpy(float* tile, int width, const float* a, int64_t pitch, const S* b,

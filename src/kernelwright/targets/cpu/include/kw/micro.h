@@ -8,12 +8,7 @@
 namespace kw {
 namespace gemm {
 
-// Whether masked vector loads cost what plain ones do, and whether pairs of bfloat16 multiply in one instruction.
-#if defined(__AVX512F__) && defined(__AVX512BW__)
-constexpr bool MASKS = true;
-#else
-constexpr bool MASKS = false;
-#endif
+// Whether pairs of bfloat16 multiply in one instruction.
 #ifdef __AVX512BF16__
 constexpr bool PAIRS = true;
 #else
@@ -66,23 +61,17 @@ struct StreamB {
   const int64_t* step;
   float* to;
 
-  // False if the lanes lie otherwise.
-  KW_ONCE bool open(const float* source, const int64_t* lane, int width, const int64_t* steps, float* target) {
+  KW_ONCE void open(const float* source, const int64_t* lane, int width, const int64_t* steps, float* target) {
     step = steps;
     to = target;
+    for (int j = 0; j < NV * COUNT; ++j) p[j / COUNT][j % COUNT] = source, mask[j / COUNT][j % COUNT] = 0;
 #pragma GCC unroll 1
-    for (int j = 0; j < NV; ++j)
-#pragma GCC unroll 1
-      for (int r = 0, i = 0; r < COUNT; ++r) {
-        int end = i, most = min(16, width - j * 16);
-#pragma GCC unroll 1
-        while (end < most && lane[j * 16 + end] - lane[j * 16 + i] == end - i) ++end;
-        p[j][r] = source + (i < most ? lane[j * 16 + i] - i : 0);
-        mask[j][r] = static_cast<unsigned short>((1 << end) - (1 << i));
-        if (r == COUNT - 1 && end < most) return false;
-        i = max(i, end);
-      }
-    return true;
+    for (int i = 0, r = 0; i < width; ++i) {
+      int j = i / 16, e = i % 16;
+      r = e == 0 ? 0 : r + (lane[i] - lane[i - 1] != 1);
+      p[j][r] = source + (lane[i] - e);
+      mask[j][r] = static_cast<unsigned short>(mask[j][r] | 1 << e);
+    }
   }
   template <int USE>
   KW_INLINE void next(vf (&v)[USE]) {
@@ -156,7 +145,8 @@ KW_INLINE uint32_t pair_word(const bf16* low, const bf16* high) {
 }
 
 // One group of up to 16 lanes: dst[i * pitch + lane] holds the elements k[2i] and k[2i + 1]; `kc` counts elements.
-KW_ONCE void pack_pair_group(uint32_t* dst, int pitch, int slot, int width, const bf16* src, const int64_t* lane,
+template <class S>  // a template, so that only kernels that need it compile it
+KW_ONCE void pack_pair_group(uint32_t* dst, int pitch, int slot, int width, const S* src, const int64_t* lane,
                              const int64_t* k, int64_t kc) {
   bool run = width == 16;
   for (int j = 1; j < width; ++j) run &= lane[j] - lane[j - 1] == 1;
@@ -184,13 +174,14 @@ KW_ONCE void pack_pair_group(uint32_t* dst, int pitch, int slot, int width, cons
       continue;
     }
     for (int j = 0; j < slot; ++j) {
-      const bf16* p = src + lane[j < width ? j : 0];
+      const S* p = src + lane[j < width ? j : 0];
       dst[j] = pair_word(p + k[i], both ? p + k[i + 1] : nullptr);
     }
   }
 }
 
-KW_ONCE void pack_pairs(float* dst, int pitch, int64_t panel, const bf16* src, const int64_t* lane, int64_t n,
+template <class S>
+KW_ONCE void pack_pairs(float* dst, int pitch, int64_t panel, const S* src, const int64_t* lane, int64_t n,
                         const int64_t* k, int64_t kc) {
   for (int64_t j = 0; j < n; j += pitch)
     for (int g = 0; g < pitch; g += 16) {

@@ -27,6 +27,13 @@ KW_INLINE void barrier(int threads) {
 
 namespace gemm {
 
+// Whether masked vector loads cost what plain ones do.
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+constexpr bool MASKS = true;
+#else
+constexpr bool MASKS = false;
+#endif
+
 template <class T>
 struct Lanes;
 template <>
@@ -161,7 +168,7 @@ template <class S>
 KW_ONCE void pack_along_k(float* dst, int pitch, int slot, int width, const S* p, const int64_t* lane, int run,
                           bool spill) {
   vf rows[16];
-  if (run == 16) {
+  if (run == 16 && !MASKS) {
 #pragma GCC unroll 16
     for (int r = 0; r < 16; ++r) rows[r] = load(p + lane[r < width ? r : 0]);
   } else {
@@ -182,26 +189,30 @@ KW_ONCE void pack_along_k(float* dst, int pitch, int slot, int width, const S* p
   for (int r = 0; r < run; ++r) store(dst + r * pitch, load(all[r]), slot);
 }
 
-// One group of `slot` <= 16 lanes over kc steps: dst[i * pitch + lane]; lanes from `width` on are never looked at.
-template <class S>
+// One group of `slot` <= 16 lanes over kc steps: dst[i * pitch + lane]; lanes from `width` on are never looked at. ALONG says
+// beforehand that steps are contiguous and lanes are not, which leaves less to compile.
+template <bool ALONG, class S>
 KW_ONCE void pack_group(float* dst, int pitch, int slot, int width, Source<S> src, const int64_t* lane,
                         const int64_t* k, int64_t kc) {
-  Runs runs(lane, width);
-  bool along_k = runs.count > 1 && kc >= 4 && k[1] - k[0] == 1 && k[2] - k[0] == 2 && k[3] - k[0] == 3;
-  if (runs.count <= Runs::MOST && !(along_k && (runs.count > 2 || (kc >= 8 && k[7] - k[0] == 7)))) {
-    int64_t k_lo = k[0], k_hi = k[0];
-    for (int64_t i = 1; i < kc; ++i) {
-      k_lo = min(k_lo, k[i]);
-      k_hi = max(k_hi, k[i]);
-    }
-    if (runs.inside(src.lo, src.hi, k_lo, k_hi)) {
-      int step = runs.step, count = runs.count;
-      for (int r = count; r < 4; ++r) runs.at[r] = runs.at[0], runs.from[r] = vi{};
-      if (step == 1 && count == 1) return pack_runs<1, 1>(dst, pitch, slot, width, src.p, runs, k, kc);
-      if (step == 1 && count == 2) return pack_runs<1, 2>(dst, pitch, slot, width, src.p, runs, k, kc);
-      if (step == 1) return pack_runs<1, 4>(dst, pitch, slot, width, src.p, runs, k, kc);
-      if (count == 1) return pack_runs<2, 1>(dst, pitch, slot, width, src.p, runs, k, kc);
-      return pack_runs<2, 4>(dst, pitch, slot, width, src.p, runs, k, kc);
+  bool along_k = true;
+  if constexpr (!ALONG) {
+    Runs runs(lane, width);
+    along_k = runs.count > 1 && kc >= 4 && k[1] - k[0] == 1 && k[2] - k[0] == 2 && k[3] - k[0] == 3;
+    if (runs.count <= Runs::MOST && !(along_k && (runs.count > 2 || (kc >= 8 && k[7] - k[0] == 7)))) {
+      int64_t k_lo = k[0], k_hi = k[0];
+      for (int64_t i = 1; i < kc; ++i) {
+        k_lo = min(k_lo, k[i]);
+        k_hi = max(k_hi, k[i]);
+      }
+      if (runs.inside(src.lo, src.hi, k_lo, k_hi)) {
+        int step = runs.step, count = runs.count;
+        for (int r = count; r < 4; ++r) runs.at[r] = runs.at[0], runs.from[r] = vi{};
+        if (step == 1 && count == 1) return pack_runs<1, 1>(dst, pitch, slot, width, src.p, runs, k, kc);
+        if (step == 1 && count == 2) return pack_runs<1, 2>(dst, pitch, slot, width, src.p, runs, k, kc);
+        if (step == 1) return pack_runs<1, 4>(dst, pitch, slot, width, src.p, runs, k, kc);
+        if (count == 1) return pack_runs<2, 1>(dst, pitch, slot, width, src.p, runs, k, kc);
+        return pack_runs<2, 4>(dst, pitch, slot, width, src.p, runs, k, kc);
+      }
     }
   }
   for (int64_t i = 0; i < kc;) {
@@ -219,7 +230,7 @@ KW_ONCE void pack_group(float* dst, int pitch, int slot, int width, Source<S> sr
   }
 }
 
-template <class S>
+template <bool ALONG, class S>
 KW_ONCE void pack_group(double* dst, int pitch, int slot, int width, Source<S> src,
                                           const int64_t* lane, const int64_t* k, int64_t kc) {
   for (int64_t i = 0; i < kc; ++i, dst += pitch) {
@@ -236,15 +247,15 @@ KW_INLINE void copy_lanes(double* d, const S* s) {
 }
 
 // Packs n lanes into panels of `pitch` lanes, `panel` elements apart; short panels are filled up with zeros.
-template <class T, class S>
+template <bool ALONG = false, class T, class S>
 KW_ONCE void pack(T* dst, int pitch, int64_t panel, Source<S> src, const int64_t* lane, int64_t n,
                                     const int64_t* k, int64_t kc) {
   int64_t full = 0;  // lanes that are one contiguous run of whole groups: copied row by row, as memory likes it
-  if (pitch % 16 == 0) {
+  if (!ALONG && pitch % 16 == 0) {
     while (full < n && lane[full] - lane[0] == full) ++full;
     full = full < n ? 0 : full / 16 * 16;
   }
-  if (full >= 32)
+  if (!ALONG && full >= 32)
     for (int64_t i = 0; i < kc; ++i) {
       const S* s = src.p + lane[0] + k[i];
       T* d = dst + i * pitch;
@@ -258,7 +269,7 @@ KW_ONCE void pack(T* dst, int pitch, int64_t panel, Source<S> src, const int64_t
       int slot = min(16, pitch - g), width = static_cast<int>(max<int64_t>(0, min<int64_t>(slot, n - j - g)));
       T* d = dst + j / pitch * panel + g;
       if (width > 0) {
-        pack_group(d, pitch, slot, width, src, lane + j + g, k, kc);
+        pack_group<ALONG>(d, pitch, slot, width, src, lane + j + g, k, kc);
       } else {
         for (int64_t i = 0; i < kc; ++i)
           for (int q = 0; q < slot; ++q) d[i * pitch + q] = 0;
