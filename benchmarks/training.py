@@ -15,6 +15,7 @@ import json
 import random
 import re
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -161,7 +162,7 @@ def measure(load: Workload, arguments: argparse.Namespace) -> dict[str, Any]:
     torch._dynamo.reset()
     torch.manual_seed(0)
     model = load.make()
-    options: dict[str, Any] = {"effort": arguments.effort, "budget": arguments.budget}
+    options: dict[str, Any] = {"effort": arguments.effort, "budget": arguments.budget, "archive": arguments.archive}
     contenders = {name: Contender(name, model, options) for name in RIVALS}
     learnt = {name: learn(contender, load, arguments.steps) for name, contender in contenders.items()}
     expected = learnt["eager"][0]
@@ -207,10 +208,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each race")
     parser.add_argument("--effort", default="balanced")
     parser.add_argument("--budget", type=float, default=120.0, help="seconds of search for each graph")
+    parser.add_argument("--archive", help="path of the archive to use (default: a new one, so that searches are shown)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     wanted = arguments.models.split(",")
-    results = [measure(load, arguments) for load in WORKLOADS if load.name in wanted]
+    with tempfile.TemporaryDirectory() as folder:
+        arguments.archive = arguments.archive or str(Path(folder) / "archive.sqlite")
+        results = [measure(load, arguments) for load in WORKLOADS if load.name in wanted]
     machine, compiler = describe(), find_compiler()
     versions = {"kernelwright": kernelwright.__version__, "torch": torch.__version__}
     versions["compiler"] = compiler.identity if compiler else ""

@@ -26,13 +26,16 @@ _FINAL = {"quick": 1.0, "balanced": 2.0, "full": 4.0}
 _CANDIDATES = {"quick": 2, "balanced": 4, "full": 8}
 
 # A backward graph reads what its forward graph saved (masks, indices, statistics), which no other law of values gives.
-_SAVED = ("given",)
+_BACKWARD = ("given",)
+# Laws that amplify rounding (offsets, outliers, large values) say something about one kernel; through the layers of a
+# network they show how far its own rounding grows, in eager mode as well.
+_FORWARD = ("given", "normal", "sparse", "small")
 
 
 def task_of(core: Core, inputs: Sequence[torch.Tensor], name: str, backward: bool) -> Task:
     """The core as a task on the inputs of its first call. Its digest does not depend on their values."""
     task = from_callable(AtenGraph.of(core.graph), tuple(inputs), name=name)
-    return replace(task, key=core.key, structures=_SAVED if backward else ())
+    return replace(task, key=core.key, structures=_BACKWARD if backward else _FORWARD)
 
 
 def find(
@@ -47,7 +50,8 @@ def find(
     with session_for(task) as session:
         search = _Search(task, session, memory, effort, budget)
         outcome = search.run(lambda: Proposer(core, inputs, name), known.candidate if known else None)
-    memory.crown(outcome)
+    if not outcome.candidates or any(trial.verdict.category != "build" for trial in outcome.candidates):
+        memory.crown(outcome)  # but no baseline for good because a compiler failed once
     return outcome
 
 

@@ -92,6 +92,10 @@ class Served:
         except KernelwrightError as error:
             self._tell(str(error))
             return self._as_it_is
+        except Exception as error:  # the border to torch: a fault of ours must not end somebody's training
+            self._tell(f"kernelwright itself failed with {type(error).__name__}: {error}")
+            log.debug("The fault in full:", exc_info=True)
+            return self._as_it_is
         seconds = time.perf_counter() - start
         log.info("%s (%.1f s)", _explain(outcome), seconds)
         if outcome.winner is None or outcome.winner.target == "eager":
