@@ -230,11 +230,11 @@ def peaked_by_hand(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return e * (1 / e.sum(-1, True))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_rows_that_two_elements_decide(seed: int) -> None:
     """Each row's error is one draw of luck: whether the noise of two large numbers cancels."""
     torch.manual_seed(seed)
-    args = (30 + torch.randn(300, 517), 30 + torch.randn(517))
+    args = (30 + torch.randn(150, 517), 30 + torch.randn(517))
     assert judged(peaked, args, peaked_by_hand).error <= 1.0
     assert judged(peaked, args, lambda x, s: peaked_by_hand(x, s * (1 + 1e-4))).error > 1.0
 
@@ -242,7 +242,7 @@ def test_rows_that_two_elements_decide(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_the_far_tail_of_gelu_among_zeros(seed: int) -> None:
     torch.manual_seed(seed)
-    x = torch.randn(512, 1024) * (torch.rand(512, 1024) < 0.05) * 1.2
+    x = torch.randn(128, 512) * (torch.rand(128, 512) < 0.05) * 1.2
 
     def by_hand(x: torch.Tensor) -> torch.Tensor:
         return torch.addcmul(x * 0.5, x * 0.5, torch.erf(x.double() * 2**-0.5).float())

@@ -10,6 +10,7 @@ and weights whose elements were perturbed by relative noise of size ``a`` (``per
   + 2 max(|perturbed - y|)             conditioning: a backward-stable algorithm solves a problem this near
   + the smallest normal number         flushing to zero
 
+(the conditioning only where an answer would be wrong without it, for it costs runs of the reference),
 where ``n`` is the longest reduction in the reference, ``a = 2 eps max(1, sqrt(n)/4)`` is the random walk of a
 sequential sum (relative to one product), and the maxima run over blocks of 16 neighbours, for a single sample can be
 small by chance (see :func:`_typical` for rows that are). ``eps`` is that of the arithmetic (float32 for the half
@@ -69,11 +70,6 @@ def work_eps(dtype: torch.dtype) -> float:
 def amplitude(dtype: torch.dtype, length: int) -> float:
     """Relative size of the perturbation for :func:`expect`."""
     return 2.0 * work_eps(dtype) * max(1.0, 0.25 * math.sqrt(length))
-
-
-def samples(numel: int) -> int:
-    """How many perturbed runs an output of so many elements needs for a maximum to be no accident."""
-    return 1 if numel >= 1024 else (2 if numel >= 16 else 5)
 
 
 def expect(value: torch.Tensor, eager: torch.Tensor, perturbed: Sequence[torch.Tensor], length: int) -> Expected:

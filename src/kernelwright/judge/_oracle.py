@@ -31,6 +31,8 @@ from ._reference import Answer, Runner, same_bits, tensor_leaves
 from ._truth import RUN_SEED, Truth, Truths, is_memory
 
 _REORDERED = 64.0  # rounding bounds by which two runs of a deterministic reference may differ (atomics, threads)
+_KNOWN_BYTES = 256 << 20  # of truths that may be asked for again
+_Key = tuple[int, str, tuple[tuple[int, int], ...]]
 _TIMED_SECONDS = 1.0  # verification of further timed calls does not begin after this
 
 
@@ -51,7 +53,7 @@ class Oracle:
         self.case: _Case | None = None
         self.inputs: Arena | None = None
         self.outputs: Arena | None = None
-        self.known: dict[tuple[int, str, tuple[tuple[int, int], ...]], tuple[tuple[Any, ...], Truth]] = {}
+        self.known: dict[_Key, tuple[tuple[Any, ...], Truth]] = {}
         self.timed: dict[int, tuple[Any, ...]] = {}
         self.timed_truths: dict[int, Truth] = {}
 
@@ -175,17 +177,13 @@ class Oracle:
     ) -> tuple[Message, list[int]]:
         """Draw sets given by (seed, structure), find their truths, and lay them out for the candidate."""
         wanted = {int(k): v for k, v in sizes.items()}
-        known = self.known
-        self.known = {}
-        for seed, structure in sets:
-            key = (seed, structure, tuple(wanted.items()))
-            if key in known:  # drawn for the case before
-                self.known[key] = known[key]
-            else:
-                drawn = self._draw(seed, structure, wanted)
+        keys = [(seed, structure, tuple(wanted.items())) for seed, structure in sets]
+        for key in keys:
+            if key not in self.known:
+                drawn = self._draw(key[0], key[1], wanted)
+                self._forget(keys)
                 self.known[key] = (drawn, self.truths.find(drawn))
-        del known
-        pairs = [self.known[seed, structure, tuple(wanted.items())] for seed, structure in sets]
+        pairs = [self.known[key] for key in keys]
         args, truths = [a for a, _ in pairs], [t for _, t in pairs]
         leaves = [t for a in args for t in tensor_leaves(a)]
         shift = 1 if layout == "shifted" else 0
@@ -207,6 +205,14 @@ class Oracle:
             "sequence": sequence,
             "outputs": [[slot.to_json() for slot in run] for run in output_slots],
         }, [self.inputs.descriptor, self.outputs.descriptor]
+
+    def _forget(self, wanted: Sequence[_Key]) -> None:
+        """Drop the oldest truths that nobody asked for until the rest may stay."""
+        room = min(_KNOWN_BYTES, self.memory_limit // 8)
+        for key in [k for k in self.known if k not in wanted]:
+            if sum(truth.bytes for _, truth in self.known.values()) <= room:
+                break
+            del self.known[key]
 
     def check(self, reply: Message) -> Message:
         """Compare what the candidate left behind with the truth of the case that was prepared last."""

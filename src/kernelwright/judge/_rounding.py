@@ -23,7 +23,7 @@ from ._reference import reduction_length
 
 _UNIT = 2.0**-23
 _STEPS = 2.0  # rounding units by which one operator's result may be off
-_PIECE = 1024  # terms
+_PIECE = 4096  # terms
 _COMPOSITE = {
     "gelu", "_softmax", "_log_softmax", "silu", "mish", "softplus", "elu", "hardswish", "log_sigmoid_forward",
     "native_layer_norm", "native_group_norm", "native_batch_norm", "_native_batch_norm_legit", "logaddexp", "logsumexp",
@@ -79,13 +79,15 @@ class Rounding(TorchDispatchMode):
         leaf.copy_(torch.where((leaf.float().double() == leaf) | leaf.isnan(), leaf, moved))
 
     def _random(self, like: torch.Tensor) -> torch.Tensor:
-        return torch.rand(like.shape, generator=self.generator, dtype=torch.float64).mul_(2.0).sub_(1.0)
+        """Of either sign and of a size in [0.5, 1]: a sample that is zero by chance would teach nothing."""
+        u = torch.rand(like.shape, generator=self.generator, dtype=torch.float64).sub_(0.5)
+        return u.add_(u.sign(), alpha=0.5)
 
 
 def _walk(length: int) -> float:
     """Rounding units, relative to the sum, that adding so many terms of one sign in order may cost (4 sigma).
 
-    Sums longer than 1024 are expected in pieces: nobody's honest kernel adds a million terms to one accumulator.
+    Longer sums than 4096 are expected in pieces: no honest kernel adds a million terms to one accumulator.
     """
     if length == 1:
         return 0.0

@@ -42,6 +42,7 @@ class Session:
         self.facts: Message = {}  # what the oracle found out about the reference
         self.timing: Message = {}  # the argument sets of measurements, kept for all candidates
         self.timing_descriptor = -1
+        self.shared_sets: list[tuple[str, int]] = []  # structures and seeds that several candidates meet
         self.timed_in = 0  # the candidate process (its number) that holds the sets
         self._oracle = Worker("oracle", self.memory_limit)
         self._candidate = Worker("candidate", self.memory_limit)

@@ -10,28 +10,35 @@ from typing import Any
 import torch
 
 from ..errors import ReferenceFailed
-from ._bounds import Comparison, Expected, amplitude, compare, expect, samples, widen
-from ._reference import Answer, ReductionLength, Runner
+from ._bounds import Comparison, Expected, amplitude, compare, expect, widen
+from ._reference import Answer, ReductionLength, Runner, tensor_leaves
 
 RUN_SEED = 7  # the random stream of every run of the reference; a deterministic one does not look at it
-_HEAVY_SECONDS = 3.0  # a float64 run that takes longer is not repeated on perturbed values
-_DEEP_RUNS = 12  # more runs before a value is called wrong
-_DEEP_SECONDS = 4.0
-_HOPELESS = 1e4  # errors beyond so many bounds are no accident of the bound
+_LEAST_RUNS, _MOST_RUNS = 6, 16  # more runs before a value is called wrong
+_DEEP_SECONDS = 4.0  # the least number is run even if it takes longer
+_HOPELESS = 1e5  # errors beyond so many bounds are no accident of the bound
 
 
 @dataclass
 class Truth:
     """What a set of arguments must give: returned tensors first, then changed state, then changed arguments.
 
-    ``deep``: the bounds already rest on many runs of the reference, so that a rejection is no accident.
+    ``runs``: how many more runs of the reference have widened the bounds.
     """
 
     args: tuple[Any, ...]
     expected: list[Expected]
     eager: Answer
     returned: int
-    deep: bool = False
+    runs: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Memory that it holds."""
+        held = [*tensor_leaves(self.args), *self.eager.tensors]
+        for e in self.expected:
+            held += [t for t in (e.value, e.bound, e.free) if t is not None]
+        return sum(t.numel() * t.element_size() for t in held)
 
 
 class Truths:
@@ -42,9 +49,8 @@ class Truths:
         self.length = 1
 
     def find(self, args: tuple[Any, ...], *, measure_length: bool = False) -> Truth:
-        """Raises ``ReferenceFailed`` or whatever the reference raises."""
+        """One run as the user runs it and one in float64. Raises ``ReferenceFailed`` or whatever the reference does."""
         eager = self.runner.eager(args, RUN_SEED)
-        start = time.perf_counter()
         if measure_length:
             with ReductionLength() as watch:
                 exact = self.runner.exact(args, RUN_SEED)
@@ -56,45 +62,46 @@ class Truths:
             exact = self.runner.exact(args, RUN_SEED)
         if len(exact.tensors) != len(eager.tensors):
             raise ReferenceFailed(f"The reference of {self.name} returns other outputs in float64.")
-        count = max((samples(t.numel()) for t in eager.tensors if t.numel()), default=0)
-        if time.perf_counter() - start > _HEAVY_SECONDS:
-            count = 1 if count > 1 else 0
-        noise = amplitude(_least_precise(eager), self.length)
-        runs = [self.runner.exact(args, RUN_SEED, noise, 1 + k).tensors for k in range(count)]
-        expected = [
-            expect(exact.tensors[k], eager.tensors[k], [run[k] for run in runs], self.length)
-            for k in range(len(eager.tensors))
-        ]
+        pairs = zip(exact.tensors, eager.tensors, strict=True)
+        expected = [expect(mine, its, [], self.length) for mine, its in pairs]
         extra = len(self.runner.pristine) + len(self.runner.changed_args)
         return Truth(args, expected, eager, len(eager.tensors) - extra)
 
     def compare(self, truth: Truth, position: int, got: torch.Tensor) -> Comparison:
-        """The verdict on one tensor. A bound made from few runs is itself a random variable, so before it may reject,
-        the reference runs more often, rounded differently each time."""
-        result = compare(truth.expected[position], got)
-        if result.category not in ("value", "nan") or truth.deep or _hopeless(result, truth.expected[position]):
-            return result
-        self._deepen(truth)
-        return compare(truth.expected[position], got)
+        """The verdict on one tensor.
 
-    def _deepen(self, truth: Truth) -> None:
-        truth.deep = True
-        dtype = _least_precise(truth.eager)
-        noise, start = amplitude(dtype, self.length), time.perf_counter()
-        for number in range(_DEEP_RUNS):
-            if number >= 2 and time.perf_counter() - start > _DEEP_SECONDS:
+        What passes the bound that the reference's own error gives needs no other. Before anything is called wrong the
+        reference runs again and again, perturbed and rounded differently each time, and every run widens the bound to
+        what is honest: a bound made from one run is itself a random variable and may not reject.
+        """
+        result = compare(truth.expected[position], got)
+        start = time.perf_counter()
+        while result.category in ("value", "nan") and not _hopeless(result, truth.expected[position]):
+            enough = truth.runs >= _LEAST_RUNS and time.perf_counter() - start > _DEEP_SECONDS
+            if enough or truth.runs >= _MOST_RUNS:
                 break
-            try:
-                if dtype != torch.float64 and number % 2 == 0 and not self.runner.double_fault:
-                    run = self.runner.rounded(truth.args, RUN_SEED, 1000 + number)
-                else:
-                    run = self.runner.exact(truth.args, RUN_SEED, noise, 1000 + number)
-            except Exception as error:  # the user's code under a dispatch mode: then what is known must do
-                if is_memory(error):
-                    raise
-                continue
-            if len(run.tensors) == len(truth.expected):
-                truth.expected = [widen(e, [t]) for e, t in zip(truth.expected, run.tensors, strict=True)]
+            if self._widen(truth):
+                result = compare(truth.expected[position], got)
+        return result
+
+    def _widen(self, truth: Truth) -> bool:
+        """One more run; False where it says nothing."""
+        dtype = _least_precise(truth.eager)
+        number = truth.runs
+        truth.runs += 1
+        try:
+            if number % 2 and dtype != torch.float64 and not self.runner.double_fault:
+                run = self.runner.rounded(truth.args, RUN_SEED, 1000 + number)
+            else:
+                run = self.runner.exact(truth.args, RUN_SEED, amplitude(dtype, self.length), 1000 + number)
+        except Exception as error:  # the user's code, out of its domain or under a dispatch mode
+            if is_memory(error):
+                raise
+            return False
+        if len(run.tensors) != len(truth.expected):
+            return False
+        truth.expected = [widen(e, [t]) for e, t in zip(truth.expected, run.tensors, strict=True)]
+        return True
 
 
 def is_memory(error: BaseException) -> bool:

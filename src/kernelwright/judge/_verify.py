@@ -23,19 +23,23 @@ if TYPE_CHECKING:
 
 _BASELINES = ("eager", "compile")
 _COMPILE_SECONDS = 240.0  # torch.compile(max-autotune) of a large graph
-_SOFT_SECONDS = 2.0  # optional cases begin only before this
+_SOFT_SECONDS = 1.2  # optional cases begin only if they should end before this
+_HEAVY_SECONDS = 0.3  # a truth that takes longer makes a task heavy: fewer cases, and truths shared by candidates
+_HEAVY_ALLOWANCE = (2.0, 12.0)  # seconds, and multiples of the reference's own time, for all cases of a heavy task
+_SHARED = 2  # sets of a heavy task that all candidates meet, besides those drawn for each alone
 _EXPECTED_VALUE_FAULTS = ("value", "nan")
 
 
 @dataclass(frozen=True)
 class Case:
-    """Argument sets by structure, the order of calls, and what is unusual about them."""
+    """Argument sets by structure, the order of calls, and what is unusual about them; ``seed`` of a second set."""
 
     structures: tuple[str, ...]
     sequence: tuple[int, ...] = (0,)
     layout: str = "same"
     sizes: dict[int, int] = field(default_factory=dict)
     needed: bool = False
+    seed: int = 0
 
     @property
     def text(self) -> str:
@@ -70,10 +74,14 @@ class _Trial:
         self.empty = True
         self.sizes_tried = self.sizes_passed = 0
         self.rng = random.Random(session.new_seed())
+        self.truth_seconds = float(session.facts["exact_seconds"])
+        self.heavy = self.truth_seconds > _HEAVY_SECONDS
+        fixed, times = _HEAVY_ALLOWANCE
+        self.soft = fixed + times * float(session.facts["eager_seconds"]) if self.heavy else _SOFT_SECONDS
 
     def run(self, start: float) -> Verdict:
         for case in self._cases():
-            if not case.needed and self.session.now() - start > _SOFT_SECONDS:
+            if not case.needed and self.session.now() - start + self.truth_seconds > self.soft:
                 continue
             fault = self._try(case)
             if fault is not None:
@@ -90,7 +98,8 @@ class _Trial:
         yield Case(("given",), needed=True)
         # The same arguments before and after others: a result that was remembered, or overwritten later, is wrong.
         again = (0, 1) if self.session.facts["changed_args"] else (0, 1, 0)  # arguments changed in place are used up
-        yield Case(("given", "normal"), again, needed=True)
+        other, seed = self._shared() if self.heavy else ("normal", 0)
+        yield Case(("given", other), again, needed=True, seed=seed)
         baseline = self.candidate.target in _BASELINES
         if not baseline:
             for sizes in choose_sizes(self.session.task.dynamic, self.session.facts["dynamic_sizes"], self.rng):
@@ -99,14 +108,27 @@ class _Trial:
         if not baseline:  # each layout would cost torch.compile another compilation
             rest += [Case(("normal",), layout="strided"), Case(("given",), layout="shifted")]
         self.rng.shuffle(rest)
-        yield Case(rest[0].structures, layout=rest[0].layout, needed=True)
+        yield Case(rest[0].structures, layout=rest[0].layout, needed=not self.heavy)
         yield from rest[1:]
+
+    def _shared(self) -> tuple[str, int]:
+        """Structure and seed of a set whose truth other candidates of this session may already have paid for.
+
+        What is drawn for the candidate alone keeps it honest: answers that were remembered would not fit.
+        """
+        shared = self.session.shared_sets
+        if len(shared) < _SHARED:
+            left = [s for s in STRUCTURES if s != "given" and s not in [known for known, _ in shared]]
+            shared.append((self.rng.choice(left), self.session.new_seed()))
+            return shared[-1]
+        return self.rng.choice(shared)
 
     def _try(self, case: Case) -> Verdict | None:
         """None when the case passes or says nothing; a rejection otherwise."""
         seeds = [self.session.new_seed() for _ in case.structures]  # drawn now: the candidate is built and loaded
         if len(seeds) > 1 and self.checks and case.structures[0] == "given":
             seeds[0] = self.checks[0].seed  # the first case's values once more, which also saves their truth
+            seeds[1] = case.seed or seeds[1]
         self.sizes_tried += bool(case.sizes)
         prepared = self._prepare(case, seeds)
         if prepared is None:
@@ -134,7 +156,7 @@ class _Trial:
         except TaskError as error:
             if case.structures == ("given",) and not case.sizes and not isinstance(error, ReferenceTooLarge):
                 raise
-            if case.structures == ("given", "normal"):  # the reference may not like signed values: repeat its own
+            if len(case.structures) > 1 and case.structures[1] != "given":  # outside the domain: repeat its own
                 return self._prepare(Case(("given", "given"), case.sequence, needed=True), seeds)
             return None  # outside the reference's own domain
 

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 #: The structures that ``Reference.draw`` knows. Laws for a free tensor of root mean square ``s`` (``z`` is normal):
-#: given: the task's own draw · normal: ``s z`` · constant: one value · sparse: ``s z``, 19 of 20 elements zero ·
-#: sorted: ``s z`` ascending along the last dim · large: ``1e3 s z`` (less where the reference overflows) ·
-#: small: ``1e-3 s z`` · offset: ``s (30 + z)`` · heavy: ``s z exp|z|`` with outliers of ``+-1e3 s`` planted ·
+#: given: the task's own draw · normal: ``s z`` · constant: one value of few bits ·
+#: sparse: ``s z``, 19 of 20 elements zero · sorted: ``s z`` ascending along the last dim ·
+#: large: ``1e3 s z`` (less where the reference overflows) · small: ``1e-3 s z`` · offset: ``s (30 + z)`` ·
+#: heavy: ``s z exp|z|`` with outliers of ``+-1e3 s`` planted ·
 #: special: ``s z`` with NaN, inf, -inf, -0 and denormals at random places.
 STRUCTURES = ("given", "normal", "constant", "sparse", "sorted", "large", "small", "offset", "heavy", "special")
 
@@ -92,6 +93,8 @@ def redraw(given: Tensor, structure: str, character: Character, seed: int, scale
     else:
         draw = _Draw(tuple(core.shape), dtype, generator, scale)
         values = _shape_values(draw, structure, character, core.dtype)
+        if structure == "constant" and character.kind == "free":
+            values = _short(values)
     values = _apply_form(values, character.form)
     result = clone(given)
     compact(result).copy_(values)
@@ -143,6 +146,13 @@ def _resample_floats(core: Tensor, generator: torch.Generator) -> Tensor:
     jitter = torch.randn(flat.shape, generator=generator, dtype=flat.dtype) * (0.05 * flat.std())
     values = torch.where(picked == 0, picked, (picked + jitter).clamp(character.lo, character.hi))
     return _apply_form(values.view(core.shape), character.form)
+
+
+def _short(values: Tensor) -> Tensor:
+    """The nearest numbers of five significant bits: sums of a constant are then exact, where the rounding of long
+    ones would go the same way every time and grow with their number in the most honest of kernels."""
+    mantissa, exponent = torch.frexp(values)
+    return torch.ldexp((mantissa * 32).round() / 32, exponent)
 
 
 def _permute(core: Tensor, structure: str, rows: bool, generator: torch.Generator) -> Tensor:
