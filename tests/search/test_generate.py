@@ -15,7 +15,7 @@ import torch
 import kernelwright
 from kernelwright.archive import Archive, LockEntry, write_lock
 from kernelwright.errors import KernelwrightError, LockMismatch, TargetUnknown
-from kernelwright.judge import Measurement, Ratio
+from kernelwright.judge import Measurement, Ratio, Session, Verdict
 from kernelwright.search import COMPILE, EAGER, EFFORTS, Event, Kernel, Outcome, generate_task
 from kernelwright.search._generate import _settle
 from kernelwright.targets import Candidate
@@ -175,6 +175,30 @@ def test_an_interruption_keeps_the_best_so_far(home: Path) -> None:
     outcome: Outcome = generate_task(task, effort="quick", on_event=interrupt)
     assert outcome.winner is not None
     assert outcome.winner.proposer == "compiler"
+
+
+def test_a_killed_run_resumes_where_it_was(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(event: Event) -> None:
+        if event.kind == "best":
+            raise SystemExit
+
+    judged: list[str] = []
+    verify = Session.verify
+
+    def counted(session: Session, candidate: Candidate) -> Verdict:
+        judged.append(candidate.proposer)
+        return verify(session, candidate)
+
+    monkeypatch.setattr(Session, "verify", counted)
+    task = from_callable(torch.nn.functional.softsign, (torch.randn(1000),), name="softsign")
+    with Archive() as archive:
+        with pytest.raises(SystemExit):
+            generate_task(task, effort="quick", archive=archive, on_event=kill)
+        assert judged == ["compiler"]
+        outcome = generate_task(task, effort="quick", archive=archive)
+    assert judged == ["compiler"]
+    assert outcome.winner is not None
+    assert not outcome.from_archive
 
 
 LEADER = Candidate("cpu", "compiler", "source", None, label="compiler")

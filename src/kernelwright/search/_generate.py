@@ -185,7 +185,7 @@ class _Search:
     def _try(self, candidate: Candidate, fault: str) -> float | None:
         """Judge and glance at one candidate; its median time if it was accepted."""
         assert self.session is not None
-        verdict = Verdict("rejected", fault, "build") if fault else self.session.verify(candidate)
+        verdict = Verdict("rejected", fault, "build") if fault else self._judge(candidate)
         tag = {"digest": candidate.digest, "label": candidate.label}
         error = max((check.error for check in verdict.checks), default=None)
         self.tell("verdict", verdict.reason, **tag, status=verdict.status, reason=verdict.reason, error=error)
@@ -208,6 +208,11 @@ class _Search:
             self.tell("best", candidate.label, **tag, speedup={"eager": ratio})
         return measurement.seconds
 
+    def _judge(self, candidate: Candidate) -> Verdict:
+        assert self.session is not None
+        known = self.memory.verdict(candidate) if self.memory is not None else None
+        return known or self.session.verify(candidate)
+
     def _end_trial(self, candidate: Candidate, verdict: Verdict, measurement: Measurement | None) -> Trial:
         trial = Trial(candidate, verdict, measurement, self.elapsed)
         self.trials.append(trial)
@@ -229,7 +234,7 @@ class _Search:
             if self.elapsed > self.budget * (2.0 if len(rivals) == 1 else 1.0):
                 self.note(f"No time left to compare with {rival.label}.")
                 continue
-            found = self.session.verify(rival)
+            found = self._judge(rival)
             self._end_trial(rival, found, None)
             if found.accepted:
                 rivals.append(rival)

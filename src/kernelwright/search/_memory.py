@@ -9,8 +9,9 @@ from typing import Any
 
 from ..archive import Archive, WinnerRow, find_entry, pinned, read_lock
 from ..judge import Check, Measurement, Ratio, Verdict
-from ..machine import describe, find_compiler, fingerprint
+from ..machine import describe, fingerprint
 from ..targets import Candidate
+from ..targets.cpu import toolchain
 from ..task import Task
 from ._outcome import Outcome, Trial
 
@@ -27,12 +28,6 @@ class Recalled:
 def shape_class(task: Task) -> str:
     """The box of sizes that a winner serves, as text: "fixed", or the ranges of what varies."""
     return ",".join(f"{d.arg}.{d.dim}:{d.lo}-{d.hi}" for d in task.dynamic) or "fixed"
-
-
-def toolchain() -> str:
-    """What builds kernels here, as the archive records it."""
-    compiler = find_compiler()
-    return compiler.identity if compiler else ""
 
 
 LOCK_FILE = Path("kernelwright.lock")  # read from the working directory when nothing else is named
@@ -76,6 +71,13 @@ class Memory:
             cost=None,
         )
         return Recalled(row.candidate, outcome)
+
+    def verdict(self, candidate: Candidate) -> Verdict | None:
+        """What was said of a candidate on this machine, built as it is built now: so that a killed run resumes."""
+        row = self._archive.verdict(self._task.digest, candidate.digest, self._machine, self._classes)
+        if row is None or row.toolchain != self._toolchain or row.status == "unjudged":
+            return None
+        return _verdict(row.content)
 
     def record(self, trial: Trial) -> None:
         """One candidate and what the judge said of it."""

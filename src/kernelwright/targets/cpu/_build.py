@@ -63,6 +63,15 @@ def build(source: str, *, timeout: float = 120.0) -> Built:
         ) from error
 
 
+def toolchain() -> str:
+    """What decides the machine code of a source here: compiler, flags, headers; "" without a compiler."""
+    compiler = find_compiler()
+    if compiler is None:
+        return ""
+    flags = hashlib.sha256(" ".join(_flags(compiler)).encode() + _headers_digest().encode()).hexdigest()
+    return f"{compiler.identity}, headers and flags {flags[:12]}"
+
+
 def _compile(source: str, compiler: Compiler, folder: Path, timeout: float) -> float:
     scratch = Path(tempfile.mkdtemp(dir=folder))
     try:
@@ -91,7 +100,7 @@ def _flags(compiler: Compiler) -> tuple[str, ...]:
 
 
 def _key(source: str, compiler: Compiler) -> str:
-    parts = (source, _headers_digest(), compiler.identity, " ".join(compiler.argv), " ".join(_flags(compiler)), _isa())
+    parts = (source, toolchain(), " ".join(compiler.argv), _isa())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -44,7 +44,7 @@ KW_ONCE void micro(int64_t kc, const T* KW_RESTRICT a, int64_t step, int64_t alo
     for (int j = 0; j < USE; ++j) *reinterpret_cast<V<T>*>(tile + i * pitch + j * L) = acc[i][j];
 }
 
-// `rows` rows of A times the block b, MR at a time; REST is what is left of the last key block (0: unknown or nothing).
+// `rows` rows of A times the block b, MR at a time; REST is what may be left of them at the end (-1: anything).
 // TAIL < NV vectors suffice where `narrow` says so.
 template <class T, int MR, int REST, int NV, int TAIL, bool UNIT>
 KW_INLINE void product(int64_t rows, int64_t kc, const T* a, int64_t step, int64_t along, const T* b, T* tile, int pitch,
@@ -55,31 +55,36 @@ KW_INLINE void product(int64_t rows, int64_t kc, const T* a, int64_t step, int64
     else micro<T, MR, NV, UNIT>(kc, a + i * step, step, along, b, tile + i * pitch, pitch, add);
   }
   if constexpr (REST > 0) {
-    if (rows - i == REST) {
-      micro<T, REST, NV, UNIT>(kc, a + i * step, step, along, b, tile + i * pitch, pitch, add);
-      return;
-    }
+    if (i < rows) micro<T, REST, NV, UNIT>(kc, a + i * step, step, along, b, tile + i * pitch, pitch, add);
   }
-  for (; i < rows; ++i) micro<T, 1, NV, UNIT>(kc, a + i * step, step, along, b, tile + i * pitch, pitch, add);
+  if constexpr (REST < 0) {
+    for (; i < rows; ++i) micro<T, 1, NV, UNIT>(kc, a + i * step, step, along, b, tile + i * pitch, pitch, add);
+  }
 }
 
 // Whether every element is neither infinite nor NaN, so that a weight of zero makes it zero.
 template <class S>
 KW_ONCE bool finite(const S* p, int64_t rows, int64_t step, int64_t columns, int64_t along) {
   float sum = 0;
-  vf sums{};
+  vf sums{}, more{};
+  if (along == 1 && step == columns) columns *= rows, rows = rows ? 1 : 0;
   for (int64_t i = 0; i < rows; ++i, p += step) {
     int64_t j = 0;
     if constexpr (sizeof(vec_t<S>) == 64) {
-      if (along == 1)
+      if (along == 1) {
+        for (; j + 64 <= columns; j += 64) {
+          sums += load(p + j) * 0.0f + load(p + j + 16) * 0.0f;
+          more += load(p + j + 32) * 0.0f + load(p + j + 48) * 0.0f;
+        }
         for (; j + 16 <= columns; j += 16) sums += load(p + j) * 0.0f;
+      }
     }
     for (; j < columns; ++j) {
       auto x = get(p + j * along);
       sum += static_cast<float>(x - x);
     }
   }
-  return sum + hsum(sums) == 0.0f;
+  return sum + hsum(sums + more) == 0.0f;
 }
 
 // A block of an operand as T, rows one after the other.

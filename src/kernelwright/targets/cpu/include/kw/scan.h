@@ -20,14 +20,6 @@ KW_INLINE V shift_up(V x, V low) {
   for (int k = N; k < W; ++k) set(r, k, x[k - N]);
   return r;
 }
-KW_INLINE vf reversed(vf x) { return __builtin_shufflevector(x, x, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0); }
-KW_INLINE vi reversed(vi x) { return (vi)reversed((vf)x); }
-template <class V>
-KW_INLINE V reversed(V x) {
-  V r{};
-  for (int k = 0; k < W; ++k) set(r, k, x[W - 1 - k]);
-  return r;
-}
 
 // Inclusive scan of the lanes in four steps.
 template <class R, class V>

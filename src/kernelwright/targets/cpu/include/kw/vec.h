@@ -459,6 +459,20 @@ KW_INLINE vi load_bool(const b8* p, int n = W) { return load(p, n) != 0; }
 KW_INLINE void store_bool(b8* p, vi mask, int n = W) { store(p, mask & 1, n); }
 KW_INLINE vi load_bool_mask(const b8* p, vi mask) { return load_mask(p, mask) != 0; }
 
+// The first n of sixteen elements that lie one before the other: lane k is p[-k].
+KW_INLINE vf reversed(vf v) { return __builtin_shufflevector(v, v, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0); }
+KW_INLINE vi reversed(vi v) { return __builtin_shufflevector(v, v, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0); }
+KW_INLINE vd8 reversed(vd8 v) { return __builtin_shufflevector(v, v, 7, 6, 5, 4, 3, 2, 1, 0); }
+KW_INLINE vl8 reversed(vl8 v) { return __builtin_shufflevector(v, v, 7, 6, 5, 4, 3, 2, 1, 0); }
+KW_INLINE vd reversed(vd v) { return {reversed(v.hi), reversed(v.lo)}; }
+KW_INLINE vl reversed(vl v) { return {reversed(v.hi), reversed(v.lo)}; }
+template <class T>
+KW_INLINE vec_t<T> load_reversed(const T* p, int n = W) {
+  if (__builtin_constant_p(n) && n == W) return reversed(load(p - (W - 1)));
+  return reversed(load_mask(p - (W - 1), iota() >= W - n));
+}
+KW_INLINE vi load_bool_reversed(const b8* p, int n = W) { return load_reversed(p, n) != 0; }
+
 // Elements `stride` apart (stride may be 0 or negative).
 template <class T>
 KW_INLINE vec_t<T> gather(const T* p, int64_t stride, int n = W) {
