@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..program import Axis, Index, Map, Program, Size
 from ._indices import Ranges, bounds, size_text, static
 from ._local import tile_begin
+from ._normal import indices_of, rewrite
+from ._pieces import pieces, straightened
 from ._stages import Stage, W
 from .printer import Printer
 
@@ -67,6 +69,9 @@ def emit_maps(context: Context, stage: Stage, lane: str | None, text: Text) -> N
         text.loop(axis.name, *bounds_of(context, axis))
     if lane is None:
         _map_point(context, stage, None, context.ranges, text)
+    elif parts := pieces([i for s in stage.statements for i in indices_of(s)], lane, context.ranges):
+        for part in parts:
+            _emit_piece(context, stage, next(a for a in stage.axes if a.name == lane), part, text)
     else:
         axis = next(a for a in stage.axes if a.name == lane)
         interior = interior_of(context, stage)
@@ -77,6 +82,23 @@ def emit_maps(context: Context, stage: Stage, lane: str | None, text: Text) -> N
         lane_loop(context, axis, interior, text)
     for _ in others:
         text.close()
+    text.close()
+
+
+def _emit_piece(context: Context, stage: Stage, lane: Axis, part: tuple[int, int], text: Text) -> None:
+    """The loop over a piece of the lane axis in which every index runs in plain steps."""
+    ranges = {**context.ranges, lane.name: part}
+    straight = tuple(rewrite(s, lambda index: straightened(index, ranges)) for s in stage.statements)
+    begin, end = bounds_of(context, lane)
+    text.open()
+    text.open(f"const auto point = [&](const int64_t {lane.name}, const int lanes) {INLINE}")
+    _map_point(context, replace(stage, statements=straight), lane.name, ranges, text)
+    text.close("};")
+    text(f"int64_t at = kw::max<int64_t>({begin}, {part[0]});")
+    text(f"const int64_t to = kw::min<int64_t>({end}, {part[1] + 1});")
+    if part[1] - part[0] + 1 >= W:
+        text("for (; at + kw::W <= to; at += kw::W) point(at, kw::W);")
+    text("if (at < to) point(at, int(to - at));")
     text.close()
 
 

@@ -32,6 +32,7 @@ from ..program import (
     statement_exprs,
 )
 from ._indices import Ranges, bounds, flatten, static
+from ._pieces import straightened
 
 Loop = Map | Reduce | Scan  # a statement that is printed as loops
 
@@ -137,7 +138,7 @@ def simplify(index: Index, ranges: Ranges) -> Index:
         if isinstance(term, FloorDiv | Mod):
             part = _simple_atom(term, ranges)
         result = result + part * coefficient
-    return _recombine(result)
+    return _recombine(straightened(result, ranges))
 
 
 def _simple_atom(atom: FloorDiv | Mod, ranges: Ranges) -> Index:

@@ -9,12 +9,13 @@ from ..group import inner_axes
 from ..program import Axis, Index, Load, Map, Op, Program, Reduce, Scan, Size, statement_exprs
 from ._indices import flatten, static
 from ._normal import Loop, Normal
+from ._pieces import pieces
 
 W = 16
 SYMBOLIC = 1024  # a guess at a size that is only known at call time
 
 # Costs in units of one contiguous vector load.
-BROADCAST, GATHER, BY_LANE, FOLD = 0.4, 14.0, 30.0, 12.0
+BROADCAST, GATHER, BY_LANE, BENT, FOLD = 0.4, 14.0, 30.0, 2.0, 12.0
 SLOW_OPS = frozenset(
     {
         "pow", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan",
@@ -147,7 +148,8 @@ def stage_cost(program: Program, stage: Stage, lane: str | None) -> float:
     for statement in stage.statements:
         total += operations(statement)
         for flat in flat_accesses(program, statement):
-            total += _access_cost(flat, lane)
+            cost = _access_cost(flat, lane)
+            total += BENT if cost == BY_LANE and lane is not None and _bends(stage, flat, lane) else cost
     if lane is None:
         return total * (0.5 if all(extent(a.size) <= 1 for a in stage.loops) else 1.0)
     size = next(extent(a.size) for a in stage.loops if a.name == lane)
@@ -156,6 +158,12 @@ def stage_cost(program: Program, stage: Stage, lane: str | None) -> float:
     if lane in {a.name for a in stage.inner}:
         total += FOLD * max(1, len(stage.reduces)) / points(stage.inner)
     return total
+
+
+def _bends(stage: Stage, flat: Index, lane: str) -> bool:
+    """Is the access one of plain steps in each of a few pieces of the lane axis, in a nest that is cut into them?"""
+    ranges = {a.name: (0, size - 1) for a in stage.loops if (size := static(a.size)) is not None}
+    return not stage.inner and bool(pieces([flat], lane, ranges))
 
 
 def _access_cost(flat: Index, lane: str | None) -> float:

@@ -242,9 +242,11 @@ class Printer:
         if step == 0 and all(s == 0 for s in steps):
             access = f"kw::get{suffix}({self.pointer(expr.tensor)} + {self.index(flat)})"
             return self._guarded(access, expr, tensor, checked), False
+        where = f"{self.pointer(expr.tensor)} + {self.index(flat)}"
+        if step == -1 and not checked:
+            return f"kw::load{suffix}_reversed({where}, {self._count})", True
         if step is None or step == 0 or None in steps or _negative(step):
             return self._load_lanes(expr, tensor), True
-        where = f"{self.pointer(expr.tensor)} + {self.index(flat)}"
         if checked:
             return self._load_masked(expr, tensor, where, step, checked), True
         if step == 1:
