@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kernelwright.compiler import emit, prepare
+from kernelwright.compiler import Kernel, emit, prepare
 from kernelwright.compiler._visible import mask_of
 from kernelwright.compiler.attention import Attention, find_attention
 from kernelwright.compiler.capture import capture
@@ -18,6 +18,7 @@ from kernelwright.compiler.fuse import fuse
 from kernelwright.compiler.group import group
 from kernelwright.compiler.lower import lower
 from kernelwright.targets import load
+from kernelwright.task import DynamicSize
 
 Function = Callable[..., torch.Tensor]
 sdpa = F.scaled_dot_product_attention
@@ -55,11 +56,13 @@ def check(fn: Function, args: list[torch.Tensor], *, every: bool = False) -> Non
     """One kernel, and within the rounding of float32 of what float64 gives, NaN where that has NaN."""
     with torch.no_grad():
         prepared = prepare(fn, tuple(args))
-        found = [n for n, k in enumerate(prepared.kernels) if getattr(k, "attention", None) is not None]
+        found = [n for n, k in enumerate(prepared.kernels) if isinstance(k, Kernel) and k.attention is not None]
         assert len(found) == 1
+        kernel = prepared.kernels[found[0]]
+        assert isinstance(kernel, Kernel)
         wide = fn(*[a.double() if a.is_floating_point() else a for a in args])
         expected = wide if isinstance(wide, tuple) else (wide,)
-        count = len(prepared.kernels[found[0]].schedules) if every else 1
+        count = len(kernel.schedules) if every else 1
         for choice in range(count):
             got = load(emit(prepared, {found[0]: choice}), fn, {})(*args)
             for ours, theirs in zip(got if isinstance(got, tuple) else (got,), expected, strict=True):
@@ -225,3 +228,15 @@ def test_several_threads_share_the_blocks() -> None:
         check(lambda q, k, v: sdpa(q, k, v, is_causal=True), heads(150, lead=(1, 3), sizes=(64, 64, 64)))
     finally:
         torch.set_num_threads(before)
+
+
+def test_lengths_that_vary_share_one_kernel() -> None:
+    def fn(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return sdpa(q, k, v, is_causal=True)
+
+    prepared = prepare(fn, tuple(heads(40)), tuple(DynamicSize(arg, 2, 2, 300) for arg in range(3)))
+    assert [isinstance(k, Kernel) and k.attention is not None for k in prepared.kernels] == [True]
+    kernel = load(emit(prepared), fn, {})
+    for length in (9, 40, 129):
+        args = heads(length)
+        compare(kernel(*args), fn(*[a.double() for a in args]))

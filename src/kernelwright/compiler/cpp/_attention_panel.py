@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .._dataflow import root
+from .._dataflow import is_heavy, root
 from .._visible import Mask, mask_of, vanishes
 from ..attention import Attention, computed
 from ..program import Acc, Expr, Index, Load, Map, Program, Reduce, Size, Store, Tensor
@@ -151,11 +151,16 @@ class Panel:
             return []
         if level == 0 and self.mask is not None and self.mask.exact:
             return [
-                "if (a_ >= seen0_ && b_ <= seen1_) {",
+                "auto plain_ = [&](const int64_t a_, const int64_t b_) {",
                 *self._loops(level, self.mask.plain),
-                "} else {",
+                "};",
+                "auto masked_ = [&](const int64_t a_, const int64_t b_) {",
                 *self._loops(level, self.scores),
-                "}",
+                "};",
+                "const int64_t m_ = kw::min(kw::max(a_, seen0_), b_), e_ = kw::max(kw::min(b_, seen1_), m_);",
+                "if (a_ < m_) masked_(a_, m_);",
+                "if (m_ < e_) plain_(m_, e_);",
+                "if (e_ < b_) masked_(e_, b_);",
             ]
         return self._loops(level, self.scores)
 
@@ -207,21 +212,26 @@ class Panel:
             if self.level[name] <= level:
                 lines.append(f"[[maybe_unused]] const auto {name}v_ = kw::load({name} + j_ * {W});")
                 known[name] = Temp(f"{name}v_", self.program.tensors[name].dtype, True)
-        reductions = self._reductions(level)
+        reductions, unroll = self._reductions(level), self._unroll(level)
         for stage in reductions:
             name, kind = stage.store.tensor, f"{_ACCUMULATORS[stage.op]}<{self._vector(stage)}>"
-            lines.append(f"{kind} {', '.join(f'{name}{u}_' for u in range(UNROLL))};")
+            lines.append(f"{kind} {', '.join(f'{name}{u}_' for u in range(unroll))};")
             lines.append(f"{name}0_.v = kw::load({name}_sum_ + j_ * {W});")
         lines.append("int64_t n_ = a_;")
-        lines.append(f"for (; n_ + {UNROLL} <= b_; n_ += {UNROLL}) {{")
-        for unrolled in range(UNROLL):
+        lines.append(f"for (; n_ + {unroll} <= b_; n_ += {unroll}) {{")
+        for unrolled in range(unroll):
             lines += self._point(level, scores, known, unrolled)
         lines += ["}", "for (; n_ < b_; ++n_) {", *self._point(level, scores, known, 0), "}"]
         for stage in reductions:
             name = stage.store.tensor
-            lines += [f"{name}0_.merge({name}{u}_);" for u in range(1, UNROLL)]
+            lines += [f"{name}0_.merge({name}{u}_);" for u in range(1, unroll)]
             lines.append(f"kw::store({name}_sum_ + j_ * {W}, {name}0_.v);")
         return [*lines, "}"]
+
+    def _unroll(self, level: int) -> int:
+        """Keys per step: enough to hide the latency of a reduction, fewer where each is much work already."""
+        made = [s.value for s in self.stages if self.level[s.store.tensor] - isinstance(s, Reduce) == level]
+        return UNROLL // 2 if any(is_heavy(e) for e in (*made, *([self.scores] if level == 0 else []))) else UNROLL
 
     def _point(self, level: int, scores: Expr, known: Mapping[str, Temp], unrolled: int) -> list[str]:
         """Every stage of the pass at one key."""

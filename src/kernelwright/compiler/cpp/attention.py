@@ -6,8 +6,11 @@ between the products is arithmetic on whole vectors; :mod:`._attention_panel` pr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+import sympy
 
 from ...errors import Unsupported
 from ..attention import Attention
@@ -112,7 +115,7 @@ def _cost(schedule: AttentionSchedule, rows: int | None, match: Attention) -> tu
     count = rows or 1024
     block = schedule.nv * W
     lanes = count // block * block + -(-(count % block) // W) * W
-    overhead = {1: 1.12, 2: 1.02, 3: 1.0, 4: 1.0}[schedule.nv]
+    overhead = {1: 1.15, 2: 1.02, 3: 1.0, 4: 1.06}[schedule.nv]
     outer = static(product(a.size for a in match.outer)) or 64
     items = outer * -(-count // block)
     rounds = -(-items // schedule.threads) * schedule.threads / items
@@ -152,7 +155,10 @@ _BYTES = {"float": 4, "double": 8, "int64_t": 8, "int32_t": 4, "int16_t": 2, "kw
 def _bytes(kind: str, count: Size) -> Size:
     size = count * _BYTES.get(kind, 1)
     value = static(size)
-    return -(-value // 64) * 64 if value is not None else size * 64  # symbolic sizes have no cheap rounding
+    if value is not None:
+        return -(-value // 64) * 64
+    parts = [int(c) for c in sympy.expand(size).as_coefficients_dict().values()]
+    return size * (64 // math.gcd(64, *parts))  # symbolic sizes have no cheap rounding
 
 
 def _total(layout: Sequence[tuple[str, str, Size]]) -> Size:
@@ -233,6 +239,9 @@ def _query(parts: _Parts) -> list[str]:
     offset, (step, along) = _base(parts, match.q, (match.row, match.depth))
     tensor = parts.program.tensors[match.q.tensor]
     name = base_name(parts.program, match.q.tensor)
+    if tensor.dtype == match.dtype:
+        where = f"{name} + {offset} + row0_ * {size_text(step)}, {size_text(step)}, {size_text(along)}"
+        return [f"kw::attention::turn(query_, {parts.lanes}, {where}, rows_, {size_text(match.depth.size)});"]
     return [
         "{",
         f"int64_t lane_[{parts.lanes}], step_[{size_text(match.depth.size)}];",
@@ -331,7 +340,7 @@ def _scores(parts: _Parts) -> list[str]:
     match, s = parts.match, parts.schedule
     lines, pointer, step, along = _operand(parts, match.k, match.depth, "keys_")
     keys = static(match.key.size)
-    call = _product(parts, s.mr, keys % s.mr if keys is not None else 0, step == "1")
+    call = _product(parts, s.mr, keys % s.mr if keys is not None else -1, step == "1")
     return [
         *lines,
         f"{call}(b_ - a_, {size_text(match.depth.size)}, {pointer}, {step}, {along}, query_, "
