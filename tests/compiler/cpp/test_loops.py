@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from kernelwright.compiler.cpp._normal import normalise
 from kernelwright.compiler.cpp.loops import LoopSchedule, emit_loops, schedules
 from kernelwright.compiler.group import group
 from kernelwright.compiler.interpret import interpret
@@ -376,6 +377,19 @@ def test_groups_under_every_schedule(number: int) -> None:
     cases.append(("split sum", reduction(x, (0,), "sum"), {"x": x}))
     cases.append(("split max", reduction(x, (0,), "max"), {"x": x}))
     check(cases, every_schedule(number), tolerance=1e-2 if number else None)
+
+
+def test_small_work_is_repeated_so_that_images_are_walked_in_order() -> None:
+    x, v = torch.randn(5, 6, 700), torch.rand(6)
+    tensors = [tensor("x", x), tensor("v", v), tensor("t", (6,), "temp"), tensor("y", (5, 6, 700), "output")]
+    scale = Map((Axis("d", 6),), op("rsqrt", op("add", load("v", "d"), const(0.1))), at("t", "d"))
+    axes = (Axis("i", 5), Axis("c", 6), Axis("k", 700))
+    scaled = Map(axes, op("mul", load("x", "i", "c", "k"), load("t", "c")), at("y", "i", "c", "k"))
+    built = program(tensors, [scale, scaled])
+    (found,) = group(built)
+    assert [a.name for a in found.outer] == ["d"]
+    assert [a.name for a in normalise(built, found).outer] == ["i", "d"]
+    check([("scaled", built, {"x": x, "v": v})])
 
 
 def test_a_softmax_is_one_kernel_without_temporaries() -> None:

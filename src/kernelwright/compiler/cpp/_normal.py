@@ -6,6 +6,7 @@ neighbouring axes that every access walks as one become one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -35,6 +36,7 @@ from ._indices import Ranges, bounds, flatten, static
 from ._pieces import straightened
 
 Loop = Map | Reduce | Scan  # a statement that is printed as loops
+CHEAP = 64  # points of a map that weigh as much as doing one small point again
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ def normalise(program: Program, group: Group) -> Normal:
     statements = tuple(_flat(program, tensors, s) for s in statements)
     statements = tuple(rewrite(s, _simplifier(s)) for s in statements)
     statements, outer = _merge_axes(statements, outer)
+    statements, outer = _repeat_cheap(replace(program, tensors=tensors), statements, outer, local)
     used = {root(program, n) for s in group.statements for n in _touched(program, s)}
     memory = tuple(n for n in program.tensors if n in used and n not in local)
     return Normal(replace(program, tensors=tensors), statements, outer, local, memory)
@@ -343,6 +346,39 @@ def _quotients(index: Index) -> Iterator[FloorDiv | Mod]:
         if isinstance(term, FloorDiv | Mod):
             yield from _quotients(term.index)
             yield term
+
+
+def _repeat_cheap(
+    program: Program, statements: tuple[Loop, ...], outer: tuple[Axis, ...], local: tuple[str, ...]
+) -> tuple[tuple[Loop, ...], tuple[Axis, ...]]:
+    """Let the largest statement's slow axes be outer ones too where that repeats only a little work.
+
+    A normalisation with stored statistics prepares a few numbers per channel: doing so again for every image lets the
+    images be walked in the order of memory.
+    """
+    final = statements[-1]
+    names = {a.name for a in outer}
+    flat = flatten(program.tensors[final.store.tensor], final.store.index)
+    strides = {a.name: static(flat.coefficient(a.name)) or 0 for a in final.axes}
+    reach = max((strides[n] for n in names if n in strides), default=0)
+    slow = [a for a in final.axes if a.name not in names and strides[a.name] > reach > 0]
+    before = statements[:-1]
+    repeated = math.prod(static(a.size) or CHEAP for a in slow) * sum(_work(s) for s in before)
+    usable = isinstance(final, Map) and all(
+        isinstance(s, Map) and root(program, s.store.tensor) in local and not _has_axis(s, slow) for s in before
+    )
+    if not slow or not usable or repeated * CHEAP > _work(final):
+        return statements, outer
+    widened = tuple(replace(s, axes=(*slow, *s.axes)) for s in before)
+    return (*widened, final), (*slow, *outer)
+
+
+def _work(statement: Loop) -> int:
+    return math.prod(static(a.size) or 1 << 12 for a in (*statement.axes, *inner_axes(statement)))
+
+
+def _has_axis(statement: Loop, axes: Sequence[Axis]) -> bool:
+    return bool({a.name for a in axes} & {a.name for a in (*statement.axes, *inner_axes(statement))})
 
 
 def _replace_axis(statement: Loop, name: str, new: tuple[Axis, ...]) -> Loop:
