@@ -131,6 +131,21 @@ def _in_place() -> Iterator[Case]:
     yield convolution(_rand(2, 8, 30, 30), _rand(33, 8, 3, 3), padding=6, dilation=6, bias=_rand(33), relu=True)
 
 
+def _channels() -> Iterator[Case]:
+    """Depthwise with channels as lanes: contiguous channels, small planes, partly filled vectors, every window."""
+    last = torch.channels_last
+    for stride, padding, dilation in [(1, 0, 1), (1, 1, 1), (2, 1, 1), (1, 2, 2), (2, 3, 2), (3, 0, 1)]:
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": 20}
+        yield convolution(_rand(2, 20, 12, 9), _rand(20, 1, 3, 3), **options)
+        x = _rand(2, 20, 12, 29).to(memory_format=last)
+        yield convolution(x, _rand(20, 1, 3, 3), channels_last=True, **options)
+        yield convolution(x, _rand(20, 1, 3, 3), label="from channels_last", **options)
+    yield convolution(_rand(3, 33, 7, 7), _rand(33, 1, 7, 7), groups=33, padding=3, bias=_rand(33), relu=True)
+    yield convolution(_rand(2, 16, 1, 5), _rand(16, 1, 1, 3), groups=16)
+    x = _rand(1, 16, 6, 7, dtype="bfloat16").to(memory_format=last)
+    yield convolution(x, _rand(16, 1, 3, 3, dtype="bfloat16"), padding=1, groups=16, channels_last=True, out="bfloat16")
+
+
 def _pairs() -> Iterator[Case]:
     """bfloat16 on both sides: odd sums, both directions of memory, rounding only where it is stored."""
     half = "bfloat16"
@@ -161,6 +176,7 @@ GROUPS = {
     "symbolic": _symbolic,
     "convolutions": _convolutions,
     "in place": _in_place,
+    "channels": _channels,
     "pairs": _pairs,
     "schedules": _schedules,
 }
@@ -202,6 +218,7 @@ def test_nothing_is_read_or_written_outside(tmp_path: Path) -> None:
     lab.add(einsum("bmk,bkn->bmn", _rand(3, 16, 16), _rand(3, 16, 17)))
     lab.add(einsum("mk,nk->mn", _rand(9, 131), _rand(41, 131)))
     lab.add(convolution(_rand(2, 3, 7, 7), _rand(5, 3, 3, 3)))
+    lab.add(convolution(_rand(1, 20, 7, 7), _rand(20, 1, 3, 3), padding=1, groups=20))
     lab.add(einsum("mk,nk->mn", _rand(17, 33, dtype="bfloat16"), _rand(41, 33, dtype="bfloat16")))
     lab.add(einsum("km,kn->mn", _rand(33, 17, dtype="bfloat16"), _rand(33, 41, dtype="bfloat16")))
     library = lab.build(["-O1"])
@@ -226,6 +243,8 @@ def test_schedules_begin_with_the_best_guess_and_fit_the_registers() -> None:
         (lambda: einsum("km,k->m", _rand(300, 512), _rand(300)), "axpy"),
         (lambda: einsum("km,kn->mn", _rand(20000, 16), _rand(20000, 32)), "split-k"),
         (lambda: convolution(_rand(1, 4, 9, 9), _rand(4, 1, 3, 3), groups=4), "window"),
+        (lambda: convolution(_rand(1, 64, 7, 7), _rand(64, 1, 3, 3), groups=64), "channels"),
+        (lambda: einsum("mk,nk->mn", _rand(16, 512), _rand(300, 512)), "dot"),
     ],
 )
 def test_strategy_follows_the_form(case: object, strategy: str) -> None:

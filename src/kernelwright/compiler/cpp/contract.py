@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..contraction import Contraction, classify, is_contraction
 from ..program import Program, Reduce
+from ._channels import channel_schedules, emit_channels, find_channels
 from ._code import KernelCode
 from ._gemm import emit_gemm
 from ._matvec import emit_matvec, matvec_schedules
@@ -18,7 +19,7 @@ __all__ = ["Cache", "GemmSchedule", "emit_contraction", "is_contraction", "sched
 
 def schedules(program: Program, statement: Reduce, machine: Cache | None = None) -> list[GemmSchedule]:
     """Schedules for a contraction, best guess first."""
-    return _schedules(program, classify(program, statement), machine or Cache())
+    return _schedules(program, statement, classify(program, statement), machine or Cache())
 
 
 def emit_contraction(
@@ -26,16 +27,27 @@ def emit_contraction(
 ) -> KernelCode:
     """The kernel of a statement that satisfies :func:`is_contraction`."""
     parts = classify(program, statement)
-    chosen = schedule or _schedules(program, parts, Cache())[0]
+    chosen = schedule or _schedules(program, statement, parts, Cache())[0]
     return _EMITTERS[chosen.strategy](program, statement, parts, name, chosen)
 
 
-_EMITTERS = {"gemm": emit_gemm, "split-k": emit_gemm, "window": emit_window, "dot": emit_matvec, "axpy": emit_matvec}
+_EMITTERS = {
+    "gemm": emit_gemm,
+    "split-k": emit_gemm,
+    "window": emit_window,
+    "channels": emit_channels,
+    "dot": emit_matvec,
+    "axpy": emit_matvec,
+}
 
 
-def _schedules(program: Program, parts: Contraction, cache: Cache) -> list[GemmSchedule]:
+def _schedules(program: Program, statement: Reduce, parts: Contraction, cache: Cache) -> list[GemmSchedule]:
     blocked = gemm_schedules(parts, cache)
     window = find_window(program, parts)
+    channels = find_channels(program, parts)
+    lanes = channel_schedules(program, statement, channels, cache.workers) if channels is not None else []
     if window is not None:
-        return [*window_schedules(window, cache.workers), blocked[0]]
+        return [*lanes, *window_schedules(window, cache.workers), blocked[0]]
+    if lanes:
+        return [*lanes, blocked[0]]
     return [*matvec_schedules(program, parts, cache.workers), *blocked]
