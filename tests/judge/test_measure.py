@@ -22,18 +22,18 @@ def busy(repeats: int) -> Candidate:
     return make(before=_WORK.replace("REPEATS", str(repeats)))
 
 
-def test_a_twin_that_does_twice_the_work_is_half_as_fast(session: Session) -> None:
-    slow, fast = busy(120), busy(60)
+def test_a_twin_that_does_four_times_the_work_is_slower(session: Session) -> None:
+    slow, fast = busy(80), busy(20)
     rival = Candidate("cpu", "test", slow.source, slow.plan, label="twin")
     found = session.measure(fast, [rival, EAGER], seconds=1.0)
-    assert found.speedup["twin"].median == pytest.approx(2.0, rel=0.2)
+    assert 2.0 < found.speedup["twin"].median < 8.0  # 4 on a machine that does nothing else
     ratio = found.speedup["twin"]
     assert ratio.lo <= ratio.median <= ratio.hi
     assert set(found.rivals) == {"twin", "eager"}
     assert found.rounds >= 3
     assert not found.cold  # a few kilobytes cannot outgrow the cache
     back = session.measure(rival, [fast], seconds=0.5)
-    assert back.speedup["test"].median == pytest.approx(0.5, rel=0.2)
+    assert 0.125 < back.speedup["test"].median < 0.5
 
 
 def test_the_roofline_is_a_fraction_of_what_the_machine_can_do(session: Session) -> None:
