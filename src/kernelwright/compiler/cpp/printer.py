@@ -242,11 +242,12 @@ class Printer:
         if step == 0 and all(s == 0 for s in steps):
             access = f"kw::get{suffix}({self.pointer(expr.tensor)} + {self.index(flat)})"
             return self._guarded(access, expr, tensor, checked), False
+        backwards = step == -1 and not checked
+        if step is None or step == 0 or None in steps or (_negative(step) and not backwards):
+            return self._load_lanes(expr, tensor), True  # before the index is printed: a gather has none for all lanes
         where = f"{self.pointer(expr.tensor)} + {self.index(flat)}"
-        if step == -1 and not checked:
+        if backwards:
             return f"kw::load{suffix}_reversed({where}, {self._count})", True
-        if step is None or step == 0 or None in steps or _negative(step):
-            return self._load_lanes(expr, tensor), True
         if checked:
             return self._load_masked(expr, tensor, where, step, checked), True
         if step == 1:
