@@ -111,7 +111,7 @@ KW_INLINE void block(const Shape& s, int thread, int64_t batch, int64_t m0, int6
                      const Finish& finish) {
   typedef typename Tl::T T;
   int64_t columns = min(s.n, n1 * Tl::NR) - n0 * Tl::NR, lane[Tl::NC], step_a[Tl::KC * Tl::EACH];
-  int64_t step_b[Tl::KC * Tl::EACH];
+  int64_t step_b[Tl::KC * Tl::EACH + StreamB<1, 1>::AHEAD];
   bool single = s.k <= s.kc, alone = m1 - m0 == 1;
   auto source = b.source(thread, batch);
   b.free.table(n0 * Tl::NR, columns, lane);
@@ -119,6 +119,8 @@ KW_INLINE void block(const Shape& s, int thread, int64_t batch, int64_t m0, int6
     int64_t kc = min(s.kc, s.k - k), elements_b = 0, elements_a = 0;
     bool last = k + s.kc >= s.k;
     if (kc) elements_b = steps<Tl>(s, b, k, kc, step_b);
+    if constexpr (Tl::RUNS > 0)
+      for (int i = 0; i < StreamB<1, 1>::AHEAD && kc; ++i) step_b[kc + i] = step_b[kc - 1];
     if (kc && !packed) elements_a = steps<Tl>(s, a, k, kc, step_a);
     if constexpr (!Tl::RUNS)
       if (kc) fill<Tl, B::ALONG>(buf.b, Tl::NR, kc * Tl::NR, source, lane, columns, step_b, elements_b);

@@ -56,6 +56,7 @@ struct PanelB {
 // is stored as a packed panel for the row panels that follow.
 template <int NV, int COUNT>
 struct StreamB {
+  static constexpr int AHEAD = 8;  // steps between asking for memory and using it; that many more are in `steps`
   const float* p[NV][COUNT];
   unsigned short mask[NV][COUNT];
   const int64_t* step;
@@ -76,12 +77,14 @@ struct StreamB {
   template <int USE>
   KW_INLINE void next(vf (&v)[USE]) {
 #ifdef __AVX512F__
-    int64_t k = *step++;
+    int64_t k = *step, ahead = step[AHEAD];
+    ++step;
 #pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) {
       v[j] = (vf)__builtin_ia32_loadups512_mask(p[j][0] + k, vf{}, mask[j][0]);
 #pragma GCC unroll 4
       for (int r = 1; r < COUNT; ++r) v[j] = (vf)__builtin_ia32_loadups512_mask(p[j][r] + k, v[j], mask[j][r]);
+      __builtin_prefetch(p[j][0] + ahead);
       *reinterpret_cast<vf*>(to + j * 16) = v[j];
     }
     to += NV * 16;
