@@ -127,6 +127,15 @@ def test_conv_net_trains_like_eager_and_updates_its_running_statistics(served: l
     assert int(model[1].num_batches_tracked) == 4  # type: ignore[index, arg-type]
 
 
+def test_a_loss_inside_the_graph(served: list[str]) -> None:
+    layer, x, y = nn.Linear(6, 9), torch.randn(37, 6), torch.randint(9, (37,))
+    twin = copy.deepcopy(layer)
+    compiled(lambda x, y: F.cross_entropy(layer(x), y))(x, y).backward()
+    F.cross_entropy(twin(x), y).backward()
+    torch.testing.assert_close(layer.weight.grad, twin.weight.grad)
+    assert served == ["forward graph: cpu", "backward graph: cpu"]
+
+
 def test_evaluation_after_training(served: list[str]) -> None:
     model, x = conv_net(), torch.randn(4, 3, 12, 12)
     run = compiled(model)
