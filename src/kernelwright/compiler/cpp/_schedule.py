@@ -19,7 +19,7 @@ PANEL_ROWS = 16  # most rows of an A panel
 
 @dataclass(frozen=True)
 class GemmSchedule:
-    """``strategy``: "gemm" (packed, blocked), "split-k" (threads share the sum), "dot", "axpy" (matrix-vector),
+    """``strategy``: "gemm" (blocked), "split-k" (threads share the sum), "dot", "axpy" (few rows), "channels",
     "window" (direct depthwise). ``mr`` rows x ``nv`` vectors are one register tile; ``mc`` rows, ``kc`` steps and
     ``nc`` columns one block."""
 
