@@ -1,4 +1,4 @@
-"""Every fault a user can meet, one class each: the message is one sentence that says what was wrong and what would be right."""
+"""Every fault a user can meet, one class each; its message is one sentence: what was wrong, and what would be right."""
 
 from __future__ import annotations
 
