@@ -45,6 +45,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     monkeypatch.setenv("KERNELWRIGHT_HOME", str(folder))
     monkeypatch.delenv("KERNELWRIGHT_DEBUG", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)  # tables must not be cut to the width of whoever runs the tests
     peaks = Peaks(28.0, 30.0, 0, 0, 0, 1.1e11, 5e10, 2e11, 2.2e11, 1e11, 4e11, "test")
     machine = {"cpu": "test", "cores": 2, "memory": 8 << 30, "compiler": "gcc 12", "fingerprint": "f", "peaks": {}}
     facts = Facts(machine, {"kernelwright": "0.1.0", "torch": "2"}, peaks)
