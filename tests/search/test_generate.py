@@ -14,7 +14,7 @@ import torch
 
 import kernelwright
 from kernelwright.archive import Archive, LockEntry, write_lock
-from kernelwright.errors import KernelwrightError, LockMismatch, TargetUnknown
+from kernelwright.errors import KernelwrightError, LockMismatch, TargetUnknown, Unsupported
 from kernelwright.judge import Measurement, Ratio, Session, Verdict
 from kernelwright.search import COMPILE, EAGER, EFFORTS, Event, Kernel, Outcome, generate_task
 from kernelwright.search._generate import _settle
@@ -175,6 +175,17 @@ def test_an_interruption_keeps_the_best_so_far(home: Path) -> None:
     outcome: Outcome = generate_task(task, effort="quick", on_event=interrupt)
     assert outcome.winner is not None
     assert outcome.winner.proposer == "compiler"
+
+
+def test_what_cannot_be_printed_is_served_by_its_baseline(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> Candidate:
+        raise Unsupported("The size s0**s1 has no C++ form.")
+
+    monkeypatch.setattr("kernelwright.search._compiler.emit", refuse)
+    task = from_callable(torch.nn.functional.mish, (torch.randn(1000),), name="mish")
+    outcome = generate_task(task, effort="quick")
+    assert outcome.status == "baseline"
+    assert "no C++ form" in outcome.reason
 
 
 def test_a_killed_run_resumes_where_it_was(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,8 +125,7 @@ class _Search:
             warm = pool.submit(self.session.start)
             try:
                 self.tell("stage", "capture")
-                proposer = self._proposer()
-                first = proposer.propose(1) if proposer else []
+                proposer, first = self._first_guess()
                 if self.seed is not None and self.seed.source and self.seed.digest not in {c.digest for c in first}:
                     first.insert(0, self.seed)
                 self.tell("stage", "compile")
@@ -148,21 +147,22 @@ class _Search:
         if self.session is not None:
             self.session.close()
 
+    def _first_guess(self) -> tuple[CompilerProposer | None, list[Candidate]]:
+        """What cannot be printed is served by its baseline, like what cannot be lowered."""
+        try:
+            proposer = self._proposer()
+            return proposer, proposer.propose(1) if proposer else []
+        except (Unsupported, ReferenceFailed) as error:
+            self.reason = f"Nothing of the task could be lowered: {error}"
+            self.note(self.reason)
+            return None, []
+
     def _proposer(self) -> CompilerProposer | None:
         from ._compiler import CompilerProposer  # slow to import; an archived winner does not need it
 
         reference = load(self.task)
-        try:
-            proposer = CompilerProposer(
-                reference.call,
-                reference.draw(0, "given"),
-                self.task.dynamic,
-                title=f"{self.task.name}, by kernelwright",
-            )
-        except (Unsupported, ReferenceFailed) as error:
-            self.reason = f"Nothing of the task could be lowered: {error}"
-            self.note(self.reason)
-            return None
+        example, title = reference.draw(0, "given"), f"{self.task.name}, by kernelwright"
+        proposer = CompilerProposer(reference.call, example, self.task.dynamic, title=title)
         for text in proposer.prepared.program.notes:
             self.note(text)
         if not proposer.prepared.lowered:

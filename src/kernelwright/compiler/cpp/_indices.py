@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import sympy
 
+from ...errors import Unsupported
 from ..program import FloorDiv, Index, Mod, Size, Tensor, Value
 
 Ranges = Mapping[str, tuple[int, int]]  # axis -> inclusive bounds of its variable
@@ -58,7 +59,7 @@ def _function_text(expr: sympy.Expr, args: list[str]) -> str:
         for arg in args[1:]:
             text = f"kw::{name.lower()}<int64_t>({text}, {arg})"
         return text
-    raise NotImplementedError(f"size expression {expr} has no C++ form")
+    raise Unsupported(f"The size {expr} has no C++ form.")
 
 
 def flatten(tensor: Tensor, index: Sequence[Index]) -> Index:
