@@ -58,6 +58,18 @@ def _asides(path: Path) -> list[Path]:
     return sorted(path.parent.glob("archive.corrupt-*.sqlite"))
 
 
+def test_a_damaged_file_of_the_first_version_is_recovered_too(filled: tuple[Path, list[str]]) -> None:
+    path, digests = filled
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("DROP TABLE searches")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    _overwrite(path, _pages_of(path, "candidates")[10] * PAGE, b"\xff" * PAGE)
+    held, judged, _ = _recovered(path)
+    assert judged == held < set(digests)
+    assert len(held) > 190
+
+
 def test_a_damaged_page_costs_only_its_own_rows(
     filled: tuple[Path, list[str]], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -345,6 +345,25 @@ def test_a_migration_keeps_the_rows(archive: Archive, fill: Fill) -> None:
     connection.close()
 
 
+def test_a_file_of_the_first_version_is_brought_up_to_date(archive: Archive, fill: Fill) -> None:
+    digests = fill(archive, 2)
+    key = (make_task(0).digest, "", "float32", "cpu", MACHINE)
+    archive.set_winner(*key, digests[0])
+    archive.close()
+    connection = sqlite3.connect(archive.path, isolation_level=None)
+    connection.execute("DROP TABLE searches")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    again = Archive(archive.path)
+    assert again.search(*key) is None
+    winner = again.winner(*key)
+    assert winner is not None
+    assert winner.candidate == digests[0]
+    again.set_winner(*key, digests[1], search={"effort": "quick", "trials": [{"error": float("inf")}]})
+    assert again.search(*key) == {"effort": "quick", "trials": [{"error": float("inf")}]}
+    again.close()
+
+
 def test_a_failing_migration_changes_nothing(archive: Archive, fill: Fill) -> None:
     fill(archive, 1)
     archive.close()

@@ -200,7 +200,7 @@ def test_gc_keeps_winners_with_their_evidence_and_what_is_new(archive: Archive, 
     for digest in old:
         archive.record_verdict(task.digest, digest, MACHINE, ACCEPTED)
         archive.record_measurement(task.digest, digest, MACHINE, {"seconds": 0.5})
-    archive.set_winner(task.digest, "", "float32", "cpu", MACHINE, old[3])
+    archive.set_winner(task.digest, "", "float32", "cpu", MACHINE, old[3], search={"effort": "full"})
     forgotten = archive.record_task(make_task(1))
     clock.now += 40 * 86400
     new = archive.record_candidate(task.digest, make_candidate(9))
@@ -210,6 +210,7 @@ def test_gc_keeps_winners_with_their_evidence_and_what_is_new(archive: Archive, 
     assert [row.digest for row in archive.candidates(task.digest)] == [old[3], new]
     assert archive.verdict(task.digest, old[3], MACHINE) is not None
     assert archive.winner(task.digest, "", "float32", "cpu", MACHINE) is not None
+    assert archive.search(task.digest, "", "float32", "cpu", MACHINE) == {"effort": "full"}
     assert archive.task(forgotten) is None
     assert archive.gc(keep_days=30) == type(freed)()
 
@@ -217,7 +218,7 @@ def test_gc_keeps_winners_with_their_evidence_and_what_is_new(archive: Archive, 
 def test_gc_of_everything(archive: Archive, task: Task, candidate: Candidate, clock: Clock) -> None:
     archive.record_task(task)
     digest = archive.record_candidate(task.digest, candidate)
-    archive.set_winner(task.digest, "", "float32", "cpu", MACHINE, digest)
+    archive.set_winner(task.digest, "", "float32", "cpu", MACHINE, digest, search={})
     clock.now += 1
     freed = archive.gc(keep_days=0, keep_winners=False)
     assert (freed.tasks, freed.candidates, freed.winners, freed.machines) == (1, 1, 1, 1)

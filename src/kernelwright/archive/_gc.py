@@ -8,6 +8,10 @@ from kernelwright.archive._rows import Freed
 
 # In this order, so that nothing is removed while something refers to it. ?1 is the oldest time that is kept.
 _WINNERS = "DELETE FROM winners WHERE recorded < ?1"
+_SEARCHES = """
+    DELETE FROM searches WHERE NOT EXISTS (
+        SELECT 1 FROM winners WHERE (task, shape_class, dtype, target, machine)
+          = (searches.task, searches.shape_class, searches.dtype, searches.target, searches.machine))"""
 _OLD = """
     SELECT proposals.rowid FROM proposals WHERE recorded < ?1
     AND NOT EXISTS (SELECT 1 FROM winners WHERE task = proposals.task AND candidate = proposals.candidate)"""
@@ -36,6 +40,7 @@ def collect(connection: sqlite3.Connection, oldest: float, keep_winners: bool) -
         return connection.execute(statement, values).rowcount
 
     winners = 0 if keep_winners else run(_WINNERS)
+    run(_SEARCHES)
     verdicts = run(_HISTORY.format(table="verdicts"))
     measurements = run(_HISTORY.format(table="measurements"))
     run(_PROPOSALS)

@@ -141,13 +141,19 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, size: int) -> 
     found = 0
     target.execute("BEGIN")
     for table in _schema.TABLES:
-        columns = [row[1] for row in target.execute(f"PRAGMA table_info({table})")]
+        columns = _columns(target, table)
+        if not columns:  # of a later version than the file
+            continue
         insert = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
         for row in _rows(source, table, columns, size):
             target.execute(insert, row)
             found += 1
     target.execute("COMMIT")
     return found
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    return [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
 
 
 def _rows(source: sqlite3.Connection, table: str, columns: list[str], size: int) -> Iterator[tuple[object, ...]]:
@@ -193,10 +199,16 @@ def _drop_broken(target: sqlite3.Connection) -> None:
     target.execute("BEGIN")
     target.execute("DELETE FROM candidates WHERE NOT whole(source, plan, checksum)")
     target.execute("DELETE FROM tasks WHERE NOT whole(content, payload, checksum)")
-    for table, column in (("proposals", "notes"), ("verdicts", "content"), ("measurements", "content")):
-        target.execute(f"DELETE FROM {table} WHERE NOT parses({column})")
+    for table, column in (
+        ("proposals", "notes"),
+        ("verdicts", "content"),
+        ("measurements", "content"),
+        ("searches", "content"),
+    ):
+        if column in _columns(target, table):
+            target.execute(f"DELETE FROM {table} WHERE NOT parses({column})")
     while orphans := target.execute("PRAGMA foreign_key_check").fetchall():
-        for table in ("proposals", "verdicts", "measurements", "winners"):
+        for table in ("proposals", "verdicts", "measurements", "winners", "searches"):
             gone = [(rowid,) for name, rowid, *_ in orphans if name == table]
             target.executemany(f"DELETE FROM {table} WHERE rowid = ?", gone)
     target.execute("COMMIT")

@@ -46,10 +46,18 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX measurements_by_key ON measurements (task, candidate, machine, shape_class)",
         "CREATE INDEX winners_by_candidate ON winners (task, candidate)",
     ),
+    (
+        # How the winner was found: what a report of the search shows, and what decides whether to search again.
+        """CREATE TABLE searches (
+            task TEXT NOT NULL REFERENCES tasks(digest), shape_class TEXT NOT NULL, dtype TEXT NOT NULL,
+            target TEXT NOT NULL, machine TEXT NOT NULL REFERENCES machines(fingerprint),
+            content TEXT NOT NULL, recorded REAL NOT NULL,
+            PRIMARY KEY (task, shape_class, dtype, target, machine))""",
+    ),
 )
 
 # Parents before children, so that rows can be copied in this order.
-TABLES = ("tasks", "candidates", "machines", "proposals", "verdicts", "measurements", "winners")
+TABLES = ("tasks", "candidates", "machines", "proposals", "verdicts", "measurements", "winners", "searches")
 
 
 def version_of(connection: sqlite3.Connection) -> int:

@@ -142,8 +142,12 @@ class Archive:
         candidate: str,
         *,
         toolchain: str = "",
+        search: Mapping[str, object] | None = None,
     ) -> None:
-        """Make a recorded candidate the one to serve; refused when the newest verdict on this machine rejects it."""
+        """Make a recorded candidate the one to serve; refused when the newest verdict on this machine rejects it.
+
+        ``search``, JSON data, says how it was found; it takes the place of the one before.
+        """
 
         def work(connection: sqlite3.Connection) -> None:
             _require(connection, "task", task)
@@ -161,6 +165,11 @@ class Archive:
             if known is None or tuple(known) != value:
                 connection.execute(
                     "INSERT OR REPLACE INTO winners VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *value, self._clock())
+                )
+            if search is not None:
+                connection.execute(
+                    "INSERT OR REPLACE INTO searches VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (*key, _rows.dump(search), self._clock()),
                 )
 
         self._database.write(work)
@@ -234,6 +243,11 @@ class Archive:
         where, values = ("WHERE task = ?", (task,)) if task else ("", ())
         query = f"SELECT * FROM winners {where} ORDER BY task, shape_class, dtype, target, machine"
         return tuple(_rows.winner_from(row, row["machine"], row["toolchain"]) for row in self._read(query, *values))
+
+    def search(self, task: str, shape_class: str, dtype: str, target: str, machine: str) -> dict[str, Any] | None:
+        """How the winner of this machine was found, as it was given to :meth:`set_winner`."""
+        rows = self._read(f"SELECT content FROM searches {_KEY}", *(task, shape_class, dtype, target, machine))
+        return _rows.load(rows[0]["content"]) if rows else None
 
     def find(self, prefix: str) -> tuple[_rows.Found, ...]:
         """Tasks and candidates whose digest begins with ``prefix`` (hex digits, any case)."""
