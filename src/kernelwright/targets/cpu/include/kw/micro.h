@@ -106,23 +106,17 @@ KW_INLINE void multiply(vf& acc, const float* a, vf b) {
 template <bool DOT>
 KW_INLINE void multiply(vd8& acc, const double* a, vd8 b) { acc += same(*a) * b; }
 
-// tile[MR][NV vectors] (+)= a[MR][kc] * b[kc][NV vectors]; only the first USE vectors of each row of the tile.
+// tile[MR][NV vectors] (+)= a[MR][kc] * b[kc][NV vectors]; only the first USE vectors of each row of the tile. Every block
+// of K is summed by itself and then added, so that errors grow with the block and the number of blocks, not with K.
 template <class T, int MR, int NV, int USE, bool DOT, class A, class B>
 KW_ONCE void micro(int64_t kc, const T* at, int64_t stride, B b, T* tile, bool add) {
   constexpr int L = Lanes<T>::L;
   A a(at, stride);
   V<T> acc[MR][USE];
-  if (add) {
 #pragma GCC unroll 32
-    for (int i = 0; i < MR; ++i)
+  for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 8
-      for (int j = 0; j < USE; ++j) acc[i][j] = *reinterpret_cast<const V<T>*>(tile + (i * NV + j) * L);
-  } else {
-#pragma GCC unroll 32
-    for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 8
-      for (int j = 0; j < USE; ++j) acc[i][j] = V<T>{};
-  }
+    for (int j = 0; j < USE; ++j) acc[i][j] = V<T>{};
 #pragma GCC unroll 1
   for (int64_t k = 0; k < kc; ++k) {
     V<T> bv[USE];
@@ -136,7 +130,10 @@ KW_ONCE void micro(int64_t kc, const T* at, int64_t stride, B b, T* tile, bool a
 #pragma GCC unroll 32
   for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 8
-    for (int j = 0; j < USE; ++j) *reinterpret_cast<V<T>*>(tile + (i * NV + j) * L) = acc[i][j];
+    for (int j = 0; j < USE; ++j) {
+      V<T>* to = reinterpret_cast<V<T>*>(tile + (i * NV + j) * L);
+      *to = add ? *to + acc[i][j] : acc[i][j];
+    }
 }
 
 // ── pairs of bfloat16 ──────────────────────────────────────────────────────────────────────────────────────────────
