@@ -177,6 +177,9 @@ def test_padding_casts_conditions_and_iota() -> None:
         const(-INF),
     )
     triangle = Map((Axis("i", 9), Axis("j", 50)), masked, at("y", "i", "j"))
+    first = op("lt", Iota(I("i"), "int64"), const(4, "int64"), dtype="bool")
+    chosen = op("add", op("where", first, load("x", "i", "j"), const(2.0)), load("x", "i", "j"))
+    upper = Map((Axis("i", 9), Axis("j", 50)), chosen, at("y", "i", "j"))
     rounded = op("cast", op("mul", load("x", "i", "j"), const(50.0)), dtype="int64")
     whole = Map((Axis("i", 9), Axis("j", 50)), rounded, at("y", "i", "j"))
     check(

@@ -64,6 +64,15 @@ def test_values_that_all_lanes_share_stay_scalar() -> None:
     assert "const float v1 = kw::exp(v0);" in text
 
 
+def test_a_choice_that_all_lanes_share_reads_one_arm_only() -> None:
+    first = op("eq", Iota(I("i"), "int64"), const(0, "int64"), dtype="bool")
+    text = printed(op("where", first, load("x", "i", "j"), load("y", "i", "j")))
+    assert "? kw::load(x + i * 64 + j, kw::W) : kw::load(y + i * 64 + j, kw::W)" in text
+    assert "? kw::load(h + i * 64 + j, kw::W) : v" in printed(op("where", first, load("h", "i", "j"), const(0.0)))
+    by_lane = op("eq", Iota(I("j"), "int64"), const(0, "int64"), dtype="bool")
+    assert "kw::select" in printed(op("where", by_lane, load("x", "i", "j"), const(0.0)))
+
+
 def test_a_stored_value_is_not_loaded_again_and_rounds_like_memory() -> None:
     printer = Printer(PROGRAM, lane="j", ranges=RANGES)
     value = printer.value(load("x", "i", "j"))

@@ -155,6 +155,8 @@ class Printer:
         return self._op(expr)
 
     def _op(self, expr: Op) -> Temp:
+        if self.lane is not None and expr.name == "where" and (branch := self._branch(expr)):
+            return branch
         args = [self.temp(a) for a in expr.args]
         if expr.name == "cast":
             return self.converted(args[0], expr.dtype)
@@ -166,6 +168,34 @@ class Printer:
         names = [a.name for a in args]
         key = (expr.name, *names, expr.dtype)
         return self._define(key, op_text(expr, wanted, names, vector), expr.dtype, vector)
+
+    def _branch(self, expr: Op) -> Temp | None:
+        """A choice that is the same for all lanes, as a branch: of the arms only the chosen one is read."""
+        arms = expr.args[1:]
+        if not all(isinstance(a, Const) or self._plain(a, expr.dtype) for a in arms):
+            return None
+        if not any(isinstance(a, Load) for a in arms):
+            return None
+        condition = self.temp(expr.args[0])
+        if condition.vector:
+            return None
+        texts = []
+        for arm in arms:
+            if isinstance(arm, Load):
+                texts.append(self._load_text(arm, self.program.tensors[arm.tensor])[0])
+            else:
+                texts.append(self.widened(self.converted(self._print(arm), expr.dtype)).name)
+        key = ("branch", condition.name, *texts)
+        return self._define(key, f"{condition.name} ? {texts[0]} : {texts[1]}", expr.dtype, True)
+
+    def _plain(self, expr: Expr, dtype: str) -> bool:
+        """Is it a load of whole vectors, of this dtype, from memory that nothing here has read or written?"""
+        if not isinstance(expr, Load) or expr.tensor in self.known or (expr.tensor, expr.index) in self._stored:
+            return False
+        tensor = self.program.tensors[expr.tensor]
+        known = ("load", expr.tensor, expr.index, expr.fill) in self._numbers
+        step = self._step(flatten(tensor, expr.index))
+        return not known and step == 1 and expr.fill is None and expr.dtype == _computed(tensor.dtype) == dtype != "bool"
 
     def _iota(self, expr: Iota) -> Temp:
         key = ("iota", expr.index, expr.dtype)
