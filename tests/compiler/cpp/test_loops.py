@@ -186,6 +186,7 @@ def test_padding_casts_conditions_and_iota() -> None:
         [
             ("padded", program([tensor("x", x), tensor("y", (13, 57), "output")], [padded]), {"x": x}),
             ("triangle", program([tensor("x", x), tensor("y", (9, 50), "output")], [triangle]), {"x": x}),
+            ("upper", program([tensor("x", x), tensor("y", (9, 50), "output")], [upper]), {"x": x}),
             ("cast", program([tensor("x", x), tensor("y", (9, 50), "output", "int64")], [whole]), {"x": x}),
         ]
     )

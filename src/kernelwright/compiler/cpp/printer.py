@@ -194,8 +194,8 @@ class Printer:
             return False
         tensor = self.program.tensors[expr.tensor]
         known = ("load", expr.tensor, expr.index, expr.fill) in self._numbers
-        step = self._step(flatten(tensor, expr.index))
-        return not known and step == 1 and expr.fill is None and expr.dtype == _computed(tensor.dtype) == dtype != "bool"
+        whole = expr.fill is None and self._step(flatten(tensor, expr.index)) == 1
+        return whole and not known and expr.dtype == _computed(tensor.dtype) == dtype != "bool"
 
     def _iota(self, expr: Iota) -> Temp:
         key = ("iota", expr.index, expr.dtype)
