@@ -17,6 +17,7 @@ from .program import (
     Mod,
     Op,
     Program,
+    Recur,
     Reduce,
     Scan,
     Size,
@@ -61,6 +62,8 @@ def reads(statement: Statement) -> tuple[str, ...]:
 def writes(statement: Statement) -> tuple[str, ...]:
     if isinstance(statement, Extern):
         return tuple(name for name in statement.outputs if name)
+    if isinstance(statement, Recur):
+        return tuple(dict.fromkeys(part.store.tensor for part in statement.body))
     return (statement.store.tensor,)
 
 
@@ -175,10 +178,17 @@ def is_heavy(expr: Expr) -> bool:
 
 def map_exprs(statement: Statement, fn: Callable[[Expr], Expr]) -> Statement:
     """The statement with a function applied to each of its expressions."""
+    if isinstance(statement, Recur):
+        return replace(statement, body=tuple(_part(map_exprs(part, fn)) for part in statement.body))
     if isinstance(statement, Reduce):
         return replace(statement, value=fn(statement.value), epilogue=fn(statement.epilogue))
     if isinstance(statement, Map | Scan):
         return replace(statement, value=fn(statement.value))
+    return statement
+
+
+def _part(statement: Statement) -> Map | Reduce:
+    assert isinstance(statement, Map | Reduce)
     return statement
 
 
@@ -188,12 +198,14 @@ def rename(statement: Statement, names: Mapping[str, str]) -> Statement:
         kwargs = tuple((k, _rename_value(v, names)) for k, v in statement.kwargs)
         args = tuple(_rename_value(a, names) for a in statement.args)
         return Extern(statement.op, args, kwargs, tuple(names.get(o, o) for o in statement.outputs))
+    if isinstance(statement, Recur):
+        return replace(statement, body=tuple(_part(rename(part, names)) for part in statement.body))
 
     def fn(node: Expr) -> Expr | None:
         return replace(node, tensor=names[node.tensor]) if isinstance(node, Load) and node.tensor in names else None
 
     renamed = map_exprs(statement, lambda e: rewrite(e, fn))
-    assert not isinstance(renamed, Extern)
+    assert isinstance(renamed, Map | Reduce | Scan)
     store = renamed.store
     return replace(renamed, store=Store(names.get(store.tensor, store.tensor), store.index))
 

@@ -11,11 +11,14 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from ..errors import Unsupported
 from ..targets.plan import Candidate, Literal
 from ..task import DynamicSize
 from .attention import Attention, find_attention
 from .capture import Captured, capture, capture_graph
 from .contraction import is_contraction
+from .cpp._recurrent import emit_recurrent
+from .cpp._recurrent import schedules as recurrent_schedules
 from .cpp.attention import emit_attention
 from .cpp.attention import schedules as attention_schedules
 from .cpp.contract import emit_contraction
@@ -26,7 +29,8 @@ from .cpp.module import Step, assemble
 from .fuse import fuse
 from .group import Group, group, reads
 from .lower import lower
-from .program import Extern, Load, Map, Program, Reduce
+from .program import Extern, Load, Map, Program, Recur, Reduce
+from .recurrence import Recurrence, recognise
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Kernel:
     contraction: bool
     schedules: tuple[Any, ...]
     attention: Attention | None = None
+    recurrence: Recurrence | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,8 @@ def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: 
         decisions[name] = asdict(schedule) if schedule is not None else {}
         if kernel.attention is not None:
             steps.append(emit_attention(program, kernel.attention, name, schedule))
+        elif kernel.recurrence is not None:
+            steps.append(emit_recurrent(program, kernel.recurrence, name, schedule))
         elif kernel.contraction and isinstance(first := kernel.group.statements[0], Reduce):
             steps.append(emit_contraction(program, first, name, schedule))
         else:
@@ -178,6 +185,11 @@ def _kernel(program: Program, found: Group) -> Kernel | Extern:
     first = found.statements[0]
     if isinstance(first, Extern):
         return first
+    if isinstance(first, Recur):
+        recurrence = recognise(program, first)
+        if recurrence is None:
+            raise Unsupported("the compiler made a recurrence that it cannot print.")
+        return Kernel(found, False, tuple(recurrent_schedules(program, recurrence)), recurrence=recurrence)
     if isinstance(first, Reduce) and len(found.statements) == 1 and is_contraction(program, first):
         return Kernel(found, True, tuple(contraction_schedules(program, first)))
     return Kernel(found, False, tuple(loop_schedules(program, found)))

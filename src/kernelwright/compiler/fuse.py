@@ -37,6 +37,7 @@ from .program import (
     Map,
     Op,
     Program,
+    Recur,
     Reduce,
     Scan,
     Statement,
@@ -282,7 +283,7 @@ def inline_maps(program: Program) -> Program | None:
         if reader is None or len(writers) != 1 or writers[0] >= reader:
             continue
         producer, consumer = program.statements[writers[0]], program.statements[reader]
-        if not isinstance(producer, Map) or isinstance(consumer, Extern) or not covers(program, producer, name):
+        if not isinstance(producer, Map) or isinstance(consumer, Extern | Recur) or not covers(program, producer, name):
             continue
         fused = _inlined(program, producer, consumer, name)
         if fused is not None:

@@ -17,6 +17,7 @@ from .program import (
     Index,
     Map,
     Program,
+    Recur,
     Reduce,
     Scan,
     Statement,
@@ -60,9 +61,9 @@ def group(program: Program, is_contraction: Callable[[Statement], bool] = lambda
     """
     open_groups: list[_Open] = []
     for statement in program.statements:
-        alone = isinstance(statement, Extern) or is_contraction(statement)
+        alone = isinstance(statement, Extern | Recur) or is_contraction(statement)
         if alone or not _join(program, open_groups, statement):
-            opened = _Open([statement], () if isinstance(statement, Extern) else statement.axes, closed=alone)
+            opened = _Open([statement], _axes(statement), closed=alone)
             _note(program, opened, statement)
             open_groups.append(opened)
     return _finish(program, open_groups)
@@ -85,6 +86,8 @@ def writes(program: Program, statement: Statement) -> set[str]:
     """Names of the memory a statement writes."""
     if isinstance(statement, Extern):
         return {root(program, n) for n in statement.outputs if n in program.tensors}
+    if isinstance(statement, Recur):
+        return {root(program, part.store.tensor) for part in statement.body}
     return {root(program, statement.store.tensor)}
 
 
@@ -97,12 +100,12 @@ def inner_axes(statement: Statement) -> tuple[Axis, ...]:
 
 def all_axes(statement: Statement) -> tuple[Axis, ...]:
     """Every axis of a statement."""
-    return () if isinstance(statement, Extern) else (*statement.axes, *inner_axes(statement))
+    return (*_axes(statement), *inner_axes(statement))
 
 
 def rename(statement: Statement, names: Mapping[str, str]) -> Statement:
     """The statement with axes renamed."""
-    if isinstance(statement, Extern) or not names:
+    if isinstance(statement, Extern | Recur) or not names:
         return statement
     bindings = {old: Index.axis(new) for old, new in names.items()}
 
@@ -182,7 +185,7 @@ def _worth(found: _Open, statement: Statement, outer: tuple[Axis, ...], feeds: b
 
 
 def _axes(statement: Statement) -> tuple[Axis, ...]:
-    return () if isinstance(statement, Extern) else statement.axes
+    return () if isinstance(statement, Extern | Recur) else statement.axes
 
 
 def _points(axes: tuple[Axis, ...]) -> int:
@@ -202,7 +205,7 @@ def _required_pairs(program: Program, found: _Open, statement: Statement) -> dic
     """Group axis -> statement axis, as every dependence through memory demands."""
     result: dict[str, str] | None = None
     for earlier in found.statements:
-        assert not isinstance(earlier, Extern)
+        assert not isinstance(earlier, Extern | Recur)
         for tensor, index in _accesses(program, statement):
             if root(program, tensor) not in writes(program, earlier):
                 continue
@@ -297,7 +300,7 @@ def _align_inner(program: Program, found: _Open, statement: Statement, names: di
     """Rename the inner axes too where they walk memory in step with an earlier statement, so that loops can fuse."""
     outer = set(names.values())
     for earlier in reversed(found.statements):
-        assert not isinstance(earlier, Extern)
+        assert not isinstance(earlier, Extern | Recur)
         taken = set(names.values())
         sizes = _sizes(earlier, statement)
         before = [(earlier.store.tensor, earlier.store.index), *_accesses(program, earlier)]

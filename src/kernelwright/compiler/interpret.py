@@ -27,6 +27,7 @@ from .program import (
     Map,
     Mod,
     Program,
+    Recur,
     Reduce,
     Scan,
     Size,
@@ -49,6 +50,7 @@ class _Interpreter:
         self.program = program
         self.override = dtype
         self.sizes = self._bind(inputs)
+        self.steps: Grid = {}
         self.memory: dict[str, torch.Tensor] = {}
         for name in program.inputs:
             if name not in inputs:
@@ -120,12 +122,14 @@ class _Interpreter:
             self._store(statement.store, self.expr(statement.value, grid), grid, shape)
         elif isinstance(statement, Reduce):
             self._reduce(statement)
+        elif isinstance(statement, Recur):
+            self._recur(statement)
         else:
             self._scan(statement)
 
     def grid(self, axes: tuple[Axis, ...]) -> tuple[Grid, tuple[int, ...]]:
         shape = self.shape(tuple(a.size for a in axes))
-        grid = {}
+        grid = dict(self.steps)
         for k, axis in enumerate(axes):
             view = [1] * len(axes)
             view[k] = shape[k]
@@ -159,6 +163,14 @@ class _Interpreter:
                 [torch.full_like(result[..., :1], _identity(statement.op, result.dtype)), result[..., :-1]], -1
             )
         self._store(statement.store, result.flip(-1) if statement.reverse else result, grid, shape)
+
+    def _recur(self, statement: Recur) -> None:
+        steps = range(self.size(statement.step.size))
+        for step in reversed(steps) if statement.reverse else steps:
+            self.steps = {statement.step.name: torch.tensor(step)}
+            for part in statement.body:
+                self._statement(part)
+        self.steps = {}
 
     def _extern(self, statement: Extern) -> None:
         result = aten(statement.op)(

@@ -5,6 +5,7 @@ A :class:`Program` is a list of statements in topological order. Each statement 
 ``Map``     out[f(axes)] = value(axes)
 ``Reduce``  out[f(axes)] = epilogue(axes, combine over raxes of value(axes, raxes))
 ``Scan``    out[f(axes, scan)] = combine over all scan' <= scan of value(axes, scan')
+``Recur``   for each step in order: the statements of a body, which read what earlier steps wrote
 ``Extern``  an ATen call that the compiler leaves alone
 
 Values are scalar expressions (:data:`Expr`) whose leaves read tensors at affine indices. A matrix product and a
@@ -351,6 +352,19 @@ class Scan:
 
 
 @dataclass(frozen=True)
+class Recur:
+    """The body's statements, one after the other, for each step in order; ``reverse`` runs from the last step.
+
+    What a statement reads before the body has written it is what the step before left there: a state. Its first value
+    is written before the loop, its last one may be read after it.
+    """
+
+    step: Axis
+    body: tuple[Map | Reduce, ...]
+    reverse: bool = False
+
+
+@dataclass(frozen=True)
 class Extern:
     """An ATen call. ``args``/``kwargs`` are JSON values in which ``{"tensor": name}`` stands for a tensor."""
 
@@ -360,7 +374,7 @@ class Extern:
     outputs: tuple[str, ...]
 
 
-Statement = Map | Reduce | Scan | Extern
+Statement = Map | Reduce | Scan | Recur | Extern
 
 
 @dataclass(frozen=True)
@@ -396,4 +410,6 @@ def statement_exprs(statement: Statement) -> tuple[Expr, ...]:
         return (statement.value, statement.epilogue)
     if isinstance(statement, Map | Scan):
         return (statement.value,)
+    if isinstance(statement, Recur):
+        return tuple(expr for part in statement.body for expr in statement_exprs(part))
     return ()

@@ -20,6 +20,7 @@ from .program import (
     Mod,
     Op,
     Program,
+    Recur,
     Reduce,
     Scan,
     Statement,
@@ -87,7 +88,7 @@ def common_statements(program: Program) -> Program:
     kept: list[Statement] = []
     for position, statement in enumerate(program.statements):
         statement = rename(statement, renamed) if renamed else statement
-        if isinstance(statement, Extern) or flow.writers[root(program, statement.store.tensor)] != (position,):
+        if isinstance(statement, Extern | Recur) or flow.writers[root(program, statement.store.tensor)] != (position,):
             kept.append(statement)
             continue
         target = program.tensors[statement.store.tensor]

@@ -24,6 +24,7 @@ from ..program import (
     Map,
     Mod,
     Program,
+    Recur,
     Reduce,
     Scan,
     Size,
@@ -56,7 +57,7 @@ class Normal:
 
 def normalise(program: Program, group: Group) -> Normal:
     """Flatten addresses, split and merge axes."""
-    statements = tuple(s for s in group.statements if not isinstance(s, Extern))
+    statements = tuple(s for s in group.statements if not isinstance(s, Extern | Recur))
     tensors = dict(program.tensors)
     outer, local = group.outer, tuple(n for n in group.local if not _padded(program, statements, n))
     statements, outer = _drop_single(statements, outer)

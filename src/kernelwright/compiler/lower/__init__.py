@@ -10,6 +10,7 @@ from . import (  # noqa: F401 (each module registers its lowerings)
     norms,
     pointwise,
     pooling,
+    recurrent,
     reductions,
     upsampling,
     views,
