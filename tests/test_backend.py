@@ -22,7 +22,7 @@ from kernelwright.backend._propose import Proposer
 from kernelwright.backend._workers import session_for
 from kernelwright.errors import OptionInvalid
 from kernelwright.judge import Verdict
-from kernelwright.search import EAGER, Outcome
+from kernelwright.search import EAGER, Outcome, _drive
 from kernelwright.task import AtenGraph, from_callable
 
 ARCHIVE = "archive.sqlite"
@@ -42,7 +42,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
 
     def first(core: Any, inputs: Any, name: str, **how: Any) -> Outcome:
-        candidate = next(iter(Proposer(core, inputs, name)), EAGER)
+        candidate = next(iter(Proposer(core, inputs, name).propose(1)), EAGER)
         names.append(f"{name.split(' of ')[0]}: {candidate.target}")
         task = _find.task_of(core, inputs, name, how["backward"])
         return Outcome(task, "won", candidate, Verdict("accepted"), None, (), 0.0, "", False, None)
@@ -328,8 +328,13 @@ def test_the_core_leaves_views_and_unused_inputs_outside() -> None:
 def test_judged_served_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole way: worker processes, verdicts, the archive; the second model needs no search."""
     searched: list[str] = []
-    original = _find._Search.run
-    monkeypatch.setattr(_find._Search, "run", lambda self, *a: (searched.append(self.task.name), original(self, *a))[1])
+    original = _drive._Search.run
+
+    def counted(self: Any, *arguments: Any) -> None:
+        searched.append(self.task.name)
+        original(self, *arguments)
+
+    monkeypatch.setattr(_drive._Search, "run", counted)
     for _ in range(2):
         torch._dynamo.reset()
         model = nn.Sequential(nn.Linear(32, 64), nn.GELU(), nn.Softmax(-1))

@@ -17,7 +17,7 @@ from kernelwright.archive import Archive, LockEntry, write_lock
 from kernelwright.errors import KernelwrightError, LockMismatch, TargetUnknown, Unsupported
 from kernelwright.judge import Measurement, Ratio, Session, Verdict
 from kernelwright.search import COMPILE, EAGER, EFFORTS, Event, Kernel, Outcome, generate_task
-from kernelwright.search._generate import _settle
+from kernelwright.search._final import settle as _settle
 from kernelwright.targets import Candidate
 from kernelwright.task import DynamicSize, from_callable
 

@@ -6,7 +6,7 @@ One slow kernel must not cost a graph of fifty its win, so each family that ATen
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,22 +37,29 @@ class Proposer:
         self.captured = _capture(core, inputs)
         self._title = title
         self._present = Counter(_name(n) for n in self.captured.graph.nodes if n.op == "call_function")
+        self._untried = [frozenset[str](), *(family for family in _FAMILIES if family & set(self._present))]
+        self._kept: dict[str, frozenset[str]] = {}  # by a candidate's digest
         self._keep: frozenset[str] = frozenset()
         self._best = float("inf")
 
-    def __iter__(self) -> Iterator[Candidate]:
-        """All generated first; then each family kept, on top of what was worth keeping so far."""
-        tried = [frozenset[str](), *(family for family in _FAMILIES if family & set(self._present))]
-        for family in tried:
-            self._last = self._keep | family
-            found = self._emit(self._last)
-            if found is not None:
-                yield found
+    @property
+    def notes(self) -> Sequence[str]:
+        return ()
 
-    def feedback(self, seconds: float | None) -> None:
-        """``seconds``: the median time of the candidate proposed last, None when it was rejected."""
-        if seconds is not None and seconds < self._best:
-            self._best, self._keep = seconds, self._last
+    def propose(self, count: int) -> list[Candidate]:
+        """All generated first; then each family kept, on top of what was worth keeping so far: one at a time."""
+        while self._untried:
+            keep = self._keep | self._untried.pop(0)
+            found = self._emit(keep)
+            if found is not None:
+                self._kept[found.digest] = keep
+                return [found]
+        return []
+
+    def feedback(self, candidate: Candidate, cost: float | None) -> None:
+        """``cost``: the time of an accepted candidate, None when it was rejected."""
+        if cost is not None and cost < self._best:
+            self._best, self._keep = cost, self._kept.get(candidate.digest, self._keep)
 
     def _emit(self, keep: frozenset[str]) -> Candidate | None:
         prepared = prepare_captured(self.captured, keep)

@@ -26,14 +26,16 @@ _RESAMPLES = 1000
 _PHYSICS = 1.05
 
 
-def measure(session: Session, candidate: Candidate, rivals: Sequence[Candidate], seconds: float) -> Measurement:
+def measure(
+    session: Session, candidate: Candidate, rivals: Sequence[Candidate], seconds: float, checked: int
+) -> Measurement:
     """Time the candidate and its rivals together. Raises ``Rejected`` when the candidate fails."""
     notes: list[str] = []
     left = list(rivals)
     while True:
         ready = _Contest(session, candidate, left, notes)
         try:
-            return ready.run(seconds, notes)
+            return ready.run(seconds, checked, notes)
         except _RivalLost as lost:  # its process is gone: begin again without it
             left.remove(lost.rival)
             notes.append(f"{lost.rival.label} was left out: {lost}.")
@@ -49,7 +51,7 @@ class _Contest:
     def __init__(self, session: Session, candidate: Candidate, rivals: Sequence[Candidate], notes: list[str]) -> None:
         self.session, self.candidate, self.rivals = session, candidate, rivals
 
-    def run(self, seconds: float, notes: list[str]) -> Measurement:
+    def run(self, seconds: float, checked: int, notes: list[str]) -> Measurement:
         cold = _share_sets(self.session)
         warm: dict[str, tuple[str, float]] = {}  # rival's label -> the worker's name for it, seconds of a call
         for rival in self.rivals:
@@ -60,6 +62,7 @@ class _Contest:
         )
         message: Message = {"op": "measure", "names": [mine, *(name for name, _ in warm.values())]}
         message |= {"seconds": seconds, "seed": self.session.new_seed(), "call_seconds": eager}
+        message["checked"] = checked
         message["consumes"] = bool(self.session.facts["changed_args"])
         try:
             limit = seconds + self.session.time_limit

@@ -7,6 +7,7 @@ it (subreaper) and are killed too, and a pipe that only the parent holds open te
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -90,17 +91,20 @@ class Worker:
         self._channel.send({"sys_path": sys.path})
 
     def request(
-        self, message: Message, descriptors: Sequence[int] = (), *, seconds: float
+        self, message: Message, descriptors: Sequence[int] = (), *, seconds: float, deadline: float = math.inf
     ) -> tuple[Message, list[int]]:
-        """Ask and wait. Raises ``WorkerLost`` (the process is dead then) or ``WorkerFault`` (it lives on)."""
+        """Ask and wait, ``seconds`` from when it is ready, until ``deadline`` (``time.monotonic``) in any case.
+
+        Raises ``WorkerLost`` (the process is dead then) or ``WorkerFault`` (it lives on).
+        """
         self.spawn()
         assert self._channel is not None
         if not self._ready:
-            self._await_ready()
+            self._await_ready(deadline)
         self._serial += 1
         try:
             self._channel.send({**message, "serial": self._serial}, descriptors)
-            reply, received = self._wait(time.monotonic() + seconds, seconds)
+            reply, received = self._wait(min(time.monotonic() + seconds, deadline), seconds)
         except ChannelClosed:
             raise self._lost("crash", self._death()) from None
         except (ChannelGarbage, KeyError):
@@ -131,13 +135,14 @@ class Worker:
             self._log.close()
             self._log = None
 
-    def _await_ready(self) -> None:
+    def _await_ready(self, deadline: float) -> None:
         assert self._channel is not None
         try:
-            message, _ = self._channel.receive(time.monotonic() + _START_SECONDS)
+            message, _ = self._channel.receive(min(time.monotonic() + _START_SECONDS, deadline))
             self._baseline = int(message["ready"])
         except (ChannelClosed, ChannelGarbage, ChannelTimeout, KeyError) as error:
-            raise self._lost("crash", f"did not start: {self._log_tail()}") from error
+            category = "timeout" if isinstance(error, ChannelTimeout) else "crash"
+            raise self._lost(category, f"did not start: {self._log_tail()}") from error
         self._ready = True
 
     def _wait(self, deadline: float, seconds: float) -> tuple[Message, list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 import tempfile
@@ -20,7 +21,7 @@ from ..task import Cost, Task
 from ._measure import measure
 from ._process import Worker, WorkerFault, WorkerLost
 from ._protocol import Message
-from ._verdict import Measurement, Verdict
+from ._verdict import Measurement, OutOfTime, Verdict
 from ._verify import verify
 from ._worker import task_to_json
 
@@ -32,6 +33,8 @@ class Session:
 
     ``time_limit``: seconds for one request to a worker (a load, a run, one evaluation of the reference).
     ``memory_limit``: bytes for each worker, beyond the interpreter's own; by default most of what is free.
+    ``deadline``, which may be set at any time (in ``time.monotonic`` seconds): a request that it cuts off ends its
+    worker and raises ``OutOfTime``, which says nothing about the candidate.
     Any method may raise ``TaskError`` when the reference cannot be used. Threads may share it.
     """
 
@@ -39,6 +42,7 @@ class Session:
         self.task = task
         self.time_limit = time_limit
         self.memory_limit = memory_limit or int(psutil.virtual_memory().available * _MEMORY_SHARE)
+        self.deadline: float | None = None
         self.facts: Message = {}  # what the oracle found out about the reference
         self.timing: Message = {}  # the argument sets of measurements, kept for all candidates
         self.timing_descriptor = -1
@@ -76,11 +80,16 @@ class Session:
             self.start()
             return verify(self, candidate)
 
-    def measure(self, candidate: Candidate, rivals: Sequence[Candidate], *, seconds: float) -> Measurement:
-        """How fast is it, against whom? Raises ``Rejected`` when it crashes or gives wrong results while timed."""
+    def measure(
+        self, candidate: Candidate, rivals: Sequence[Candidate], *, seconds: float, checked: int = 3
+    ) -> Measurement:
+        """How fast is it, against whom? ``checked`` outputs of timed calls are verified.
+
+        Raises ``Rejected`` when it crashes or gives wrong results while timed.
+        """
         with self._lock:
             self.start()
-            return measure(self, candidate, rivals, seconds)
+            return measure(self, candidate, rivals, seconds, checked)
 
     @property
     def cost(self) -> Cost:
@@ -95,7 +104,7 @@ class Session:
         """Judge another task with the same workers, which forget this one: starting them takes seconds."""
         with self._lock:
             self._forget()
-            self.task, self.facts, self._cost = task, {}, None
+            self.task, self.facts, self._cost, self.deadline = task, {}, None, None
             self.timed_in = 0
             self._opened = {"oracle": 0, "candidate": 0}
 
@@ -126,7 +135,7 @@ class Session:
     ) -> tuple[Message, list[int]]:
         """A request to the candidate's process. Raises ``WorkerLost`` or ``WorkerFault``."""
         self._open_candidate()
-        return self._candidate.request(message, descriptors, seconds=seconds or self.time_limit)
+        return self._request(self._candidate, message, descriptors, seconds or self.time_limit)
 
     @property
     def candidate_process(self) -> int:
@@ -140,6 +149,20 @@ class Session:
 
     def now(self) -> float:
         return time.perf_counter()
+
+    def _request(
+        self, worker: Worker, message: Message, descriptors: Sequence[int], seconds: float
+    ) -> tuple[Message, list[int]]:
+        """A request that ends at the session's deadline, if that comes before its own limit."""
+        deadline = math.inf if self.deadline is None else self.deadline
+        if time.monotonic() >= deadline:
+            raise OutOfTime
+        try:
+            return worker.request(message, descriptors, seconds=seconds, deadline=deadline)
+        except WorkerLost as lost:
+            if lost.category == "timeout" and time.monotonic() >= deadline:
+                raise OutOfTime from lost
+            raise
 
     def _payload(self) -> int:
         """The task's pickled part as a file without a name."""
@@ -171,7 +194,7 @@ class Session:
         message = {"op": "open", "task": task_to_json(self.task)}
         message |= {"state": self.facts["state"], "changed": self.facts["changed"]}
         try:
-            self._candidate.request(message, [self._state_descriptor, self._payload()], seconds=self.time_limit)
+            self._request(self._candidate, message, [self._state_descriptor, self._payload()], self.time_limit)
         except (WorkerFault, WorkerLost) as error:
             raise ReferenceFailed(f"The task {self.task.name} could not be loaded a second time: {error}") from error
         self._opened["candidate"] = self._candidate.starts
@@ -180,7 +203,7 @@ class Session:
     def _ask_oracle(self, message: Message, descriptors: Sequence[int], seconds: float) -> tuple[Message, list[int]]:
         name = self.task.name
         try:
-            return self._oracle.request(message, descriptors, seconds=seconds)
+            return self._request(self._oracle, message, descriptors, seconds)
         except WorkerFault as fault:
             raise _as_error(fault, name, self.memory_limit) from fault
         except WorkerLost as lost:

@@ -21,7 +21,6 @@ _SAMPLE_SECONDS = 200e-6  # shorter calls are repeated within a sample: the cloc
 _MIN_ROUNDS = 7
 _MIN_ROUNDS_SLOW = 3
 _MAX_ROUNDS = 400
-_KEPT = 3  # outputs of timed calls that are verified
 
 Call = Callable[..., Any]
 
@@ -35,6 +34,7 @@ class Stopwatch:
         self.masters: list[tuple[Any, ...]] = []
         self.work: list[tuple[Any, ...]] = []
         self.next = 0
+        self.checked = 0  # outputs of timed calls that are handed over to be verified
         self.consumes = False  # the reference changes its arguments: they are written anew before each call
 
     def take_sets(self, sets: Sequence[Message], descriptor: int) -> Message:
@@ -75,7 +75,7 @@ class Stopwatch:
         calls = {name: self.contenders[name] for name in names}
         # From the baseline's time, never the candidate's: a candidate must not choose how it is timed.
         repeats = max(1, min(1000, int(_SAMPLE_SECONDS / max(request["call_seconds"], 1e-9))))
-        self.consumes = bool(request["consumes"])
+        self.consumes, self.checked = bool(request["consumes"]), int(request["checked"])
         if self.host.pristine or self.consumes:
             repeats = 1  # a second call would see what the first one changed
         times: dict[str, list[float]] = {name: [] for name in names}
@@ -114,8 +114,8 @@ class Stopwatch:
             if name == next(iter(calls)):
                 # Reservoir sampling: which timed calls are verified is decided after they ran.
                 seen = len(times[name])
-                place = len(kept) if len(kept) < _KEPT else rng.randrange(seen)
-                if place < _KEPT:
+                place = len(kept) if len(kept) < self.checked else rng.randrange(seen)
+                if place < self.checked:
                     kept[place : place + 1] = [(places[last], clone_tree(result))]
             del result
 

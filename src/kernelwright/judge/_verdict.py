@@ -69,3 +69,10 @@ class Rejected(KernelwrightError):
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict.reason)
         self.verdict = verdict
+
+
+class OutOfTime(KernelwrightError):
+    """The session's deadline came before an answer; nothing is known about the candidate."""
+
+    def __init__(self) -> None:
+        super().__init__("The time for judging is used up.")

@@ -1,7 +1,10 @@
 """Search: the loop that turns a task into a winner, and the kernel that serves it."""
 
 from ._baselines import COMPILE, COMPILE_AUTOTUNE, EAGER
-from ._generate import EFFORTS, Effort, Listener, generate_task
+from ._clock import process_start
+from ._drive import Listener, Proposer, find
+from ._effort import EFFORTS, Effort
+from ._generate import generate_task
 from ._kernel import Kernel, generate
 from ._outcome import Event, Outcome, Trial
 
@@ -15,7 +18,10 @@ __all__ = [
     "Kernel",
     "Listener",
     "Outcome",
+    "Proposer",
     "Trial",
+    "find",
     "generate",
     "generate_task",
+    "process_start",
 ]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Sequence
 
-from ..compiler import Kernel, Prepared, emit, prepare
+from ..compiler import Kernel, Prepared, emit
 from ..compiler.program import Scan
 from ..targets import Candidate
-from ..task import DynamicSize
 
 
 class CompilerProposer:
@@ -19,16 +18,18 @@ class CompilerProposer:
     first and those that do next to none are left alone, so that a small budget goes to what takes the time.
     """
 
-    def __init__(
-        self, call: Callable[..., Any], args: tuple[Any, ...], dynamic: tuple[DynamicSize, ...], *, title: str
-    ) -> None:
-        self.prepared: Prepared = prepare(call, args, dynamic)
+    def __init__(self, prepared: Prepared, title: str) -> None:
+        self.prepared = prepared
         self._title = title
         self._best: dict[int, int] = {}
-        self._best_seconds = float("inf")
+        self._best_cost = float("inf")
         self._choices: dict[str, dict[int, int]] = {}
         self._queue = _by_work(self.prepared)
         self._started = False
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return self.prepared.program.notes
 
     def propose(self, count: int) -> list[Candidate]:
         """At most ``count`` new candidates; an empty list when the space is exhausted."""
@@ -43,11 +44,22 @@ class CompilerProposer:
             found.append(self._emit({**self._best, number: position}))
         return found
 
-    def feedback(self, candidate: Candidate, seconds: float | None) -> None:
-        """``seconds`` is the median time of an accepted candidate, None for a rejected one."""
-        if seconds is not None and seconds < self._best_seconds:
-            self._best_seconds = seconds
-            self._best = self._choices.get(candidate.digest, self._best)
+    def feedback(self, candidate: Candidate, cost: float | None) -> None:
+        """``cost`` is the time of an accepted candidate, None for a rejected one."""
+        if cost is not None and cost < self._best_cost:
+            self._best_cost = cost
+            self._best = self._choice_of(candidate)
+
+    def _choice_of(self, candidate: Candidate) -> dict[int, int]:
+        """The choice that makes a candidate, also one of an earlier search, whose label says it."""
+        if candidate.digest not in self._choices:
+            pairs = re.findall(r"/k(\d+)=(\d+)", candidate.label)
+            choice = {int(kernel): int(position) for kernel, position in pairs}
+            kernels = dict(enumerate(self.prepared.kernels))
+            fits = all(isinstance(k := kernels.get(n), Kernel) and p < len(k.schedules) for n, p in choice.items())
+            if not fits or self._emit(choice).digest != candidate.digest:
+                return self._best
+        return self._choices[candidate.digest]
 
     def _emit(self, choice: dict[int, int]) -> Candidate:
         candidate = emit(self.prepared, choice, title=self._title)

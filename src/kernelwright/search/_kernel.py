@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils import _pytree as pytree
@@ -16,8 +17,12 @@ from ..errors import KernelwrightError, OutsideDomain
 from ..judge import Measurement, Verdict
 from ..targets import load
 from ..task import DynamicSize, from_callable, module_state
-from ._generate import Listener, generate_task
+from ._drive import Listener
+from ._generate import generate_task
 from ._outcome import Outcome
+
+if TYPE_CHECKING:
+    from ..compiler.capture import Captured
 
 log = logging.getLogger("kernelwright")
 
@@ -122,13 +127,25 @@ def generate(
     >>> kernel(torch.randn(64, 512)).shape
     torch.Size([64, 512])
     """
-    inputs = tuple(example_inputs)
+    since, inputs = time.monotonic(), tuple(example_inputs)
     task = from_callable(fn_or_module, inputs, name=name, dynamic=dynamic)
-    task = replace(task, key=_key(fn_or_module, inputs, dynamic))
+    captured = _capture(fn_or_module, inputs, dynamic)
+    if captured is not None:
+        from ..compiler import identity
+
+        task = replace(task, key=identity(captured))
     store = archive if isinstance(archive, Archive) else Archive(archive)
     try:
         outcome = generate_task(
-            task, target=target, budget=budget, effort=effort, archive=store, lock=lock, on_event=on_event
+            task,
+            target=target,
+            budget=budget,
+            effort=effort,
+            archive=store,
+            lock=lock,
+            on_event=on_event,
+            since=since,
+            captured=captured,
         )
     finally:
         if store is not archive:
@@ -136,14 +153,17 @@ def generate(
     return Kernel(outcome, fn_or_module, module_state(fn_or_module))
 
 
-def _key(call: Callable[..., Any], inputs: tuple[Any, ...], dynamic: tuple[DynamicSize, ...]) -> str:
-    """What the archive knows the task by; empty (the pickled bytes decide) when it cannot be captured."""
-    from ..compiler import capture, identity  # slow to import
+def _capture(call: Callable[..., Any], inputs: tuple[Any, ...], dynamic: tuple[DynamicSize, ...]) -> Captured | None:
+    """The graph by which the archive knows the task, and of which kernels are made; None when there is none.
+
+    Without one the pickled bytes name the task, and the search says what is wrong.
+    """
+    from ..compiler import capture  # slow to import
 
     try:
-        return identity(capture(call, inputs, dynamic))
+        return capture(call, inputs, dynamic)
     except KernelwrightError:
-        return ""
+        return None
 
 
 def _needs_grad(args: tuple[Any, ...]) -> bool:

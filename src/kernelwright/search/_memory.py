@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import kernelwright
 
 from ..archive import Archive, WinnerRow, find_entry, pinned, read_lock
 from ..judge import Check, Measurement, Ratio, Verdict
 from ..machine import describe, fingerprint
 from ..targets import Candidate
 from ..targets.cpu import toolchain
-from ..task import Task
+from ..task import Cost, Task
 from ._outcome import Outcome, Trial
 
 
@@ -46,31 +51,46 @@ class Memory:
         archive.record_task(replace(task, payload=b"") if task.key else task)
         archive.record_machine(self._machine, asdict(machine))
 
-    def recall(self, lock: Path | None = None) -> Recalled | None:
-        """The winner for this task on this machine; the lock file's pin goes before the archive's own choice."""
+    def recall(self, level: int, budget: float, lock: Path | None = None) -> Recalled | None:
+        """The winner for this task on this machine; the lock file's pin goes before the archive's own choice.
+
+        A winner is good enough for efforts of the same and of lower levels. That nothing was found is believed for as
+        long as the same compiler looks with no more effort and no larger budget.
+        """
         start = time.perf_counter()
-        winner = self._winner(lock)
-        row = self._archive.candidate(winner.candidate) if winner else None
-        if winner is None or row is None:
+        pin = self._pin(lock)
+        winner = pin or self._archive.winner(*self._key, self._machine, toolchain=self._toolchain)
+        if winner is None:
+            return None
+        known = {row.digest: row.candidate for row in self._archive.candidates(self._task.digest)}
+        candidate = known.get(winner.candidate)
+        if candidate is None:
             return None
         about = (self._task.digest, winner.candidate, self._machine, self._classes)
         verdict, measurement = self._archive.verdict(*about), self._archive.measurement(*about)
         if winner.needs_reverification or not verdict or not measurement:
-            return Recalled(row.candidate, None, winner.why or "it was not judged on this machine")
-        content = measurement.content
+            return Recalled(candidate, None, winner.why or "it was not judged on this machine")
+        search = self._archive.search(*self._key, self._machine)
+        why = "" if pin is not None else _unfinished(search, level, budget)
+        if why:
+            return Recalled(candidate, None, why)
+        search = search or {}
+        status = "baseline" if candidate.proposer == "baseline" else "won"
         outcome = Outcome(
             task=self._task,
-            status=content["status"],
-            winner=row.candidate,
+            status=status,
+            winner=candidate,
             verdict=_verdict(verdict.content),
-            measurement=_measurement(content),
-            candidates=(),
+            measurement=_measurement(measurement.content),
+            candidates=_trials(search.get("trials", ()), known),
             seconds=time.perf_counter() - start,
-            reason=content["reason"],
+            reason=search.get("reason", "") if status == "baseline" else "",
             from_archive=True,
-            cost=None,
+            cost=Cost(**search["cost"]) if search.get("cost") else None,
+            first_winner_seconds=search.get("first_winner_seconds"),
+            searched=search.get("searched"),
         )
-        return Recalled(row.candidate, outcome)
+        return Recalled(candidate, outcome)
 
     def verdict(self, candidate: Candidate) -> Verdict | None:
         """What was said of a candidate on this machine, built as it is built now: so that a killed run resumes."""
@@ -85,29 +105,81 @@ class Memory:
         about = {"shape_class": self._classes, "toolchain": self._toolchain}
         self._archive.record_verdict(self._task.digest, digest, self._machine, asdict(trial.verdict), **about)
         if trial.measurement is not None:
-            content = {**asdict(trial.measurement), "status": "", "reason": ""}
+            content = asdict(trial.measurement)
             self._archive.record_measurement(self._task.digest, digest, self._machine, content, **about)
 
-    def crown(self, outcome: Outcome) -> None:
-        """Remember the winner of a finished search, with its measurement against every rival."""
+    def crown(self, outcome: Outcome, level: int, budget: float) -> None:
+        """Remember the winner of a finished search, its measurement against every rival, and how it was found."""
         if outcome.winner is None or outcome.verdict is None or outcome.measurement is None:
             return
         self.record(Trial(outcome.winner, outcome.verdict, outcome.measurement, outcome.seconds))
-        task, digest = self._task, outcome.winner.digest
-        content = {**asdict(outcome.measurement), "status": outcome.status, "reason": outcome.reason}
-        about = {"shape_class": self._classes, "toolchain": self._toolchain}
-        self._archive.record_measurement(task.digest, digest, self._machine, content, **about)
-        key = (task.digest, self._classes, task.dtype, self._target, self._machine)
-        self._archive.set_winner(*key, digest, toolchain=self._toolchain)
+        search = {
+            **{"level": level, "budget": budget, "maker": maker(), "status": outcome.status, "reason": outcome.reason},
+            **{"searched": outcome.searched, "first_winner_seconds": outcome.first_winner_seconds},
+            "cost": asdict(outcome.cost) if outcome.cost is not None else None,
+            "trials": [_trial_content(trial) for trial in outcome.candidates],
+        }
+        key = (*self._key, self._machine)
+        self._archive.set_winner(*key, outcome.winner.digest, toolchain=self._toolchain, search=search)
 
-    def _winner(self, lock: Path | None) -> WinnerRow | None:
+    @property
+    def _key(self) -> tuple[str, str, str, str]:
+        return self._task.digest, self._classes, self._task.dtype, self._target
+
+    def _pin(self, lock: Path | None) -> WinnerRow | None:
         path = lock or LOCK_FILE
-        key = (self._task.digest, self._classes, self._task.dtype, self._target)
-        if path.exists():
-            pin = find_entry(read_lock(path), *key)
-            if pin is not None:
-                return pinned(self._archive, pin, machine=self._machine, toolchain=self._toolchain)
-        return self._archive.winner(*key, self._machine, toolchain=self._toolchain)
+        pin = find_entry(read_lock(path), *self._key) if path.exists() else None
+        if pin is None:
+            return None
+        return pinned(self._archive, pin, machine=self._machine, toolchain=self._toolchain)
+
+
+@functools.cache
+def maker() -> str:
+    """Who would search now: the version of kernelwright and the digest of its compiler's sources."""
+    root = Path(kernelwright.__file__).parent
+    digest = hashlib.sha256(kernelwright.__version__.encode())
+    for path in sorted((root / "compiler").rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _unfinished(search: Mapping[str, Any] | None, level: int, budget: float) -> str:
+    """Why what an archived search found is not enough, "" if it is."""
+    if search is None:
+        return "how it was found is not known"
+    if level > search["level"]:
+        return "more effort is asked for than was spent on it"
+    if search["status"] == "won":
+        return ""
+    if budget > search["budget"]:
+        return "nothing was found with a smaller budget"
+    return "" if search["maker"] == maker() else "nothing was found by another version of the compiler"
+
+
+def _trial_content(trial: Trial) -> dict[str, Any]:
+    return {
+        "candidate": trial.candidate.digest,
+        "verdict": asdict(trial.verdict),
+        "measurement": asdict(trial.measurement) if trial.measurement is not None else None,
+        "seconds": trial.seconds,
+        "compile_seconds": trial.compile_seconds,
+    }
+
+
+def _trials(contents: Iterable[Mapping[str, Any]], known: Mapping[str, Candidate]) -> tuple[Trial, ...]:
+    """The trials of a search, as far as their candidates are still there."""
+    return tuple(
+        Trial(
+            known[content["candidate"]],
+            _verdict(content["verdict"]),
+            _measurement(content["measurement"]) if content["measurement"] is not None else None,
+            content["seconds"],
+            content["compile_seconds"],
+        )
+        for content in contents
+        if content["candidate"] in known
+    )
 
 
 def _verdict(content: dict[str, Any]) -> Verdict:

@@ -17,7 +17,7 @@ class Event:
 
     ``kind`` and what ``data`` holds with it:
 
-    - "stage": a new phase begins; ``message`` names it ("capture", "compile", "judge", "measure").
+    - "stage": a new phase begins; ``message`` names it ("capture", "compile", "judge", "measure", or a whole phrase).
     - "candidate": a candidate exists; ``digest``, ``label``, ``proposer``.
     - "verdict": it was judged; ``digest``, ``label``, ``status``, ``reason``, ``error`` (in units of its bound).
     - "measured": it was timed; ``digest``, ``label``, ``seconds``, ``speedup`` ({rival: ratio}).
@@ -36,12 +36,16 @@ class Event:
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate and what became of it; ``seconds`` is when its trial ended, counted from the search's start."""
+    """One candidate and what became of it; ``seconds`` is when its trial ended, counted from the search's start.
+
+    ``compile_seconds`` is None where nothing was compiled: a baseline, or a build that was in the cache.
+    """
 
     candidate: Candidate
     verdict: Verdict
     measurement: Measurement | None
     seconds: float
+    compile_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Outcome:
     ``status``: "won" (a generated candidate is the fastest accepted one), "baseline" (eager or ``torch.compile`` is
     served), "unscored" (the task cannot tell right from wrong, or its reference is unusable for judging) or "failed".
     ``measurement`` compares the winner with the rivals "eager" and "compile". ``reason`` is a sentence, empty when won.
+    ``first_winner_seconds``: when the first generated candidate was accepted and measured faster than eager.
+    ``searched`` is what the search took when it ran; ``seconds``, what this answer took.
     """
 
     task: Task
@@ -63,3 +69,5 @@ class Outcome:
     reason: str
     from_archive: bool
     cost: Cost | None
+    first_winner_seconds: float | None = None
+    searched: float | None = None
