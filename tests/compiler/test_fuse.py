@@ -14,7 +14,7 @@ from kernelwright.compiler.capture import capture
 from kernelwright.compiler.fuse import fuse, is_product
 from kernelwright.compiler.interpret import interpret
 from kernelwright.compiler.lower import lower
-from kernelwright.compiler.program import Map, Program, Reduce, Scan
+from kernelwright.compiler.program import Map, Program, Reduce, Scan, condition
 from kernelwright.compiler.simplify import common_statements, fold_constants
 
 from .oracle import bound, check
@@ -104,7 +104,15 @@ def test_a_diagonal_matrix_scales(left: bool) -> None:
         return torch.diag(d) @ b if left else b @ torch.diag(d)
 
     fused = check(fn, torch.randn(4), torch.randn(4, 4))
-    assert kinds(fused) == ["Map"]
+    assert [type(s).__name__ for s in fused.statements if not condition(s)] == ["Map", "Reduce"]  # and a look at it
+    for special in (float("nan"), float("inf")):
+        given = torch.randn(4, 4)
+        given[1, 2] = special
+        captured = capture(fn, (torch.rand(4), given))
+        program = lower(captured)
+        inputs = bound(captured, program, fn, (torch.rand(4), given))
+        got, want = (interpret(p, inputs)[program.outputs[0]] for p in (fuse(program), program))
+        torch.testing.assert_close(got, want, equal_nan=True)
     after(algebra.select_instead_of_multiply, fn, torch.randn(4), torch.randn(4, 4))
 
 

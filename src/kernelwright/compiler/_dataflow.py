@@ -24,6 +24,7 @@ from .program import (
     Statement,
     Store,
     Value,
+    condition,
     statement_exprs,
 )
 from .sizes import dims_by_size, numel, same
@@ -56,7 +57,7 @@ def reads(statement: Statement) -> tuple[str, ...]:
     if isinstance(statement, Extern):
         return tuple(dict.fromkeys(extern_tensors([statement.args, [v for _, v in statement.kwargs]])))
     names = [n.tensor for e in statement_exprs(statement) for n in e.walk() if isinstance(n, Load)]
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys([*names, condition(statement)] if condition(statement) else names))
 
 
 def writes(statement: Statement) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from .cpp.module import Step, assemble
 from .fuse import fuse
 from .group import Group, group, reads
 from .lower import lower
-from .program import Extern, Load, Map, Program, Recur, Reduce
+from .program import Extern, Load, Map, Program, Recur, Reduce, condition
 from .recurrence import Recurrence, recognise
 
 
@@ -88,14 +88,16 @@ def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: 
         schedule = kernel.schedules[choice.get(number, 0)] if kernel.schedules else None
         name = f"k{number}"
         decisions[name] = asdict(schedule) if schedule is not None else {}
+        first = kernel.group.statements[0]
         if kernel.attention is not None:
-            steps.append(emit_attention(program, kernel.attention, name, schedule))
+            code = emit_attention(program, kernel.attention, name, schedule)
         elif kernel.recurrence is not None:
-            steps.append(emit_recurrent(program, kernel.recurrence, name, schedule))
-        elif kernel.contraction and isinstance(first := kernel.group.statements[0], Reduce):
-            steps.append(emit_contraction(program, first, name, schedule))
+            code = emit_recurrent(program, kernel.recurrence, name, schedule)
+        elif kernel.contraction and isinstance(first, Reduce):
+            code = emit_contraction(program, first, name, schedule)
         else:
-            steps.append(emit_loops(program, kernel.group, name, schedule))
+            code = emit_loops(program, kernel.group, name, schedule)
+        steps.append(replace(code, when=condition(first)))
     assembled = assemble(
         program,
         steps,
@@ -190,9 +192,10 @@ def _kernel(program: Program, found: Group) -> Kernel | Extern:
         if recurrence is None:
             raise Unsupported("the compiler made a recurrence that it cannot print.")
         return Kernel(found, False, tuple(recurrent_schedules(program, recurrence)), recurrence=recurrence)
+    most = 1 if condition(first) else None  # what is computed only in rare cases is not worth measuring
     if isinstance(first, Reduce) and len(found.statements) == 1 and is_contraction(program, first):
-        return Kernel(found, True, tuple(contraction_schedules(program, first)))
-    return Kernel(found, False, tuple(loop_schedules(program, found)))
+        return Kernel(found, True, tuple(contraction_schedules(program, first)[:most]))
+    return Kernel(found, False, tuple(loop_schedules(program, found)[:most]))
 
 
 def _is_leaf(treespec: str | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ._dataflow import Flow, rewrite, root, substitute
+from ._fallback import Fresh, instead
 from .program import Acc, Const, Expr, Index, Iota, Load, Map, Op, Program, Reduce
 from .sizes import same
 
@@ -16,30 +17,23 @@ def select_instead_of_multiply(program: Program) -> Program:
     """
     flow = Flow.of(program)
     for position, statement in enumerate(program.statements):
-        if isinstance(statement, Reduce) and statement.op == "sum" and len(statement.raxes) == 1:
+        if isinstance(statement, Reduce) and statement.op == "sum" and len(statement.raxes) == 1 and not statement.when:
             selected = _selected(program, flow, statement, position)
             if selected is not None:
-                statements = (*program.statements[:position], selected, *program.statements[position + 1 :])
-                program = replace(program, statements=statements)
+                return select_instead_of_multiply(instead(program, Fresh(program), position, statement, selected))
     return program
 
 
-def _selected(program: Program, flow: Flow, statement: Reduce, position: int) -> Map | None:
+def _selected(program: Program, flow: Flow, statement: Reduce, position: int) -> Expr | None:
+    """What the sum is, over the statement's own axes."""
     value = statement.value
     if not isinstance(value, Op) or value.name != "mul":
         return None
     for mine, other in (value.args, value.args[::-1]):
         found = _indicator(_seen_through(program, flow, mine, position), statement)
-        if found is None:
-            continue
-        at, kept = found
-        product = Op("mul", (kept, other), value.dtype)
-        chosen = substitute(product, {statement.raxes[0].name: at})
-
-        def fn(node: Expr, chosen: Expr = chosen) -> Expr | None:
-            return chosen if isinstance(node, Acc) else None
-
-        return Map(statement.axes, rewrite(statement.epilogue, fn), statement.store)
+        if found is not None:
+            at, kept = found
+            return substitute(Op("mul", (kept, other), value.dtype), {statement.raxes[0].name: at})
     return None
 
 

@@ -89,6 +89,7 @@ def _may_start(program: Program, group: Group) -> bool:
         and len(first.raxes) == 1
         and program.tensors[root(program, first.store.tensor)].role == "temp"
         and covers(program, first, first.store.tensor)
+        and not first.when
     )
 
 

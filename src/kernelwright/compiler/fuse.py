@@ -27,6 +27,7 @@ from ._dataflow import (
     values_in,
     writes,
 )
+from .factors import reorder_products
 from .program import (
     Acc,
     Axis,
@@ -61,6 +62,8 @@ def fuse(program: Program) -> Program:
             program = rewrite_once(program)
         if program == before:
             break
+    for rewrite_once in (algebra.select_instead_of_multiply, reorder_products, common_statements, remove_dead):
+        program = rewrite_once(program)
     return program
 
 
@@ -444,7 +447,6 @@ _REWRITES: tuple[Callable[[Program], Program], ...] = (
     fold_constants,
     common_statements,
     remove_dead,
-    algebra.select_instead_of_multiply,
     algebra.hoist_scalings,
     elide_copies,
     fuse_epilogues,

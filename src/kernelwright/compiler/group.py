@@ -22,6 +22,7 @@ from .program import (
     Scan,
     Statement,
     Store,
+    condition,
 )
 
 SMALL = 1 << 15  # elements: below this one serial kernel beats several, however little parallelism is left
@@ -57,11 +58,12 @@ class _Open:
 def group(program: Program, is_contraction: Callable[[Statement], bool] = lambda _: False) -> list[Group]:
     """Partition the statements into kernels, in an order that respects every dependence.
 
-    Contractions and ATen calls stay alone. Each other statement joins the latest group it can.
+    Contractions, ATen calls and what happens only on a condition stay alone. Each other statement joins the latest
+    group it can.
     """
     open_groups: list[_Open] = []
     for statement in program.statements:
-        alone = isinstance(statement, Extern | Recur) or is_contraction(statement)
+        alone = isinstance(statement, Extern | Recur) or is_contraction(statement) or bool(condition(statement))
         if alone or not _join(program, open_groups, statement):
             opened = _Open([statement], _axes(statement), closed=alone)
             _note(program, opened, statement)
@@ -79,7 +81,8 @@ def reads(program: Program, statement: Statement) -> set[str]:
     """Names of the memory a statement reads."""
     if isinstance(statement, Extern):
         return {root(program, n) for n in _names([*statement.args, *(v for _, v in statement.kwargs)])}
-    return {root(program, load.tensor) for load in program.loads(statement)}
+    names = {root(program, load.tensor) for load in program.loads(statement)}
+    return names | {condition(statement)} if condition(statement) else names
 
 
 def writes(program: Program, statement: Statement) -> set[str]:
@@ -177,11 +180,19 @@ def _worth(found: _Open, statement: Statement, outer: tuple[Axis, ...], feeds: b
     if work <= SMALL:
         return feeds or bool(outer)
     if not outer:
-        return False
+        return feeds and _same_points(found, statement)
     if not feeds:
         return {a.name for a in outer} == {a.name for a in found.outer} and len(outer) == len(_axes(statement))
     whole = all(len(outer) == len(_axes(s)) and not inner_axes(s) for s in (*found.statements, statement))
-    return whole or _points(outer) >= FEW_ROWS
+    return whole or _points(outer) >= FEW_ROWS or _same_points(found, statement)
+
+
+def _same_points(found: _Open, statement: Statement) -> bool:
+    """Do all statements walk the same points? Then threads can share the few rows there are, nest by nest."""
+    statements = (*found.statements, statement)
+    if not all(isinstance(s, Map | Reduce) and all(static(a.size) for a in all_axes(s)) for s in statements):
+        return False
+    return len({_points(all_axes(s)) for s in statements}) == 1
 
 
 def _axes(statement: Statement) -> tuple[Axis, ...]:

@@ -33,6 +33,7 @@ from .program import (
     Size,
     Statement,
     Store,
+    condition,
 )
 
 Grid = dict[str, torch.Tensor]
@@ -115,6 +116,8 @@ class _Interpreter:
     # ── statements ──
 
     def _statement(self, statement: Statement) -> None:
+        if condition(statement) and not bool(self.tensor(condition(statement)).any()):
+            return
         if isinstance(statement, Extern):
             self._extern(statement)
         elif isinstance(statement, Map):

@@ -318,16 +318,20 @@ class Store:
 
 @dataclass(frozen=True)
 class Map:
+    """With ``when``, the name of a bool tensor of one element, the statement happens only where that holds."""
+
     axes: tuple[Axis, ...]
     value: Expr
     store: Store
+    when: str = ""
 
 
 @dataclass(frozen=True)
 class Reduce:
     """``epilogue`` sees ``Acc`` and the axes (not the raxes). An arg reduction yields the row-major position in raxes.
 
-    ``value`` may be of any dtype; sums and products of float32/half values accumulate in float32 or better.
+    ``value`` may be of any dtype; sums and products of float32/half values accumulate in float32 or better. ``when`` as
+    of :class:`Map`.
     """
 
     axes: tuple[Axis, ...]
@@ -336,6 +340,7 @@ class Reduce:
     value: Expr
     store: Store
     epilogue: Expr
+    when: str = ""
 
 
 @dataclass(frozen=True)
@@ -402,6 +407,11 @@ class Program:
     def loads(self, statement: Statement) -> tuple[Load, ...]:
         """Every load of a statement, epilogue and gather indices included."""
         return tuple(node for node in statement_exprs(statement) for node in node.walk() if isinstance(node, Load))
+
+
+def condition(statement: Statement) -> str:
+    """The tensor that says whether the statement happens; empty where it always does."""
+    return statement.when if isinstance(statement, Map | Reduce) else ""
 
 
 def statement_exprs(statement: Statement) -> tuple[Expr, ...]:

@@ -25,6 +25,7 @@ from .program import (
     Scan,
     Statement,
     Value,
+    condition,
 )
 
 _FOLD: dict[str, Callable[..., float | int | bool]] = {
@@ -88,7 +89,7 @@ def common_statements(program: Program) -> Program:
     kept: list[Statement] = []
     for position, statement in enumerate(program.statements):
         statement = rename(statement, renamed) if renamed else statement
-        if isinstance(statement, Extern | Recur) or flow.writers[root(program, statement.store.tensor)] != (position,):
+        if isinstance(statement, Extern | Recur) or not _sharable(program, flow, statement, position):
             kept.append(statement)
             continue
         target = program.tensors[statement.store.tensor]
@@ -100,6 +101,11 @@ def common_statements(program: Program) -> Program:
         else:
             renamed[target.name] = first
     return replace(program, statements=tuple(kept)) if renamed else program
+
+
+def _sharable(program: Program, flow: Flow, statement: Map | Reduce | Scan, position: int) -> bool:
+    """Whether the statement always writes its tensor, and alone."""
+    return not condition(statement) and flow.writers[root(program, statement.store.tensor)] == (position,)
 
 
 class _Numbers:

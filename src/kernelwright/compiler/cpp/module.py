@@ -132,7 +132,7 @@ def _touched(program: Program, segment: list[KernelCode] | Extern) -> set[str]:
         return {base(program, n) for n in (*_tensors_in(segment.args), *_tensors_in(segment.kwargs)) if n} | {
             n for n in segment.outputs if n
         }
-    return {base(program, n) for kernel in segment for n in kernel.tensors}
+    return {base(program, n) for kernel in segment for n in kernel.touched}
 
 
 def _crossing(program: Program, segments: Sequence[list[KernelCode] | Extern]) -> set[str]:
@@ -165,7 +165,7 @@ def _place(program: Program, segment: Sequence[KernelCode], crossing: set[str]) 
     """Offsets in the workspace: of each private temporary, and of each kernel's scratch under the kernel's name."""
     lives: dict[str, tuple[int, int, Size]] = {}
     for number, kernel in enumerate(segment):
-        for name in {base(program, n) for n in kernel.tensors}:
+        for name in {base(program, n) for n in kernel.touched}:
             tensor = program.tensors[name]
             if tensor.role == "input" or name in crossing:
                 continue
@@ -267,7 +267,8 @@ def _entry(
         arguments = [*kernel.tensors, *kernel.symbols]
         if kernel.scratch != 0:
             arguments.append(f"workspace + {cpp_size(places[kernel.name])}")
-        lines.append(f"  {kernel.function or kernel.name}({', '.join(arguments)});")
+        call = f"{kernel.function or kernel.name}({', '.join(arguments)});"
+        lines.append(f"  if ({kernel.when}[0]) {call}" if kernel.when else f"  {call}")
     lines += ["  return kw::answer(result, 0);", "}"]
     return "\n".join(lines)
 
