@@ -9,18 +9,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..plan import WORKSPACE, EntryCall, Plan, TensorSpec
-
-Allocate = Callable[[tuple[int, ...], tuple[int, ...], torch.dtype], torch.Tensor]
-Form = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
-
-# torch.empty_strided without its Python argument parser; falls back to the public function.
-_fast_empty: Any = getattr(torch._C._dynamo.guards, "_empty_strided_cpu", torch.empty_strided)
-
-
-def allocate(shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """Uninitialised memory for one tensor."""
-    tensor: torch.Tensor = _fast_empty(shape, strides, dtype)
-    return tensor
+from ._memory import Allocate, maker
 
 
 def fast_path(
@@ -42,16 +31,16 @@ def fast_path(
     assert isinstance(step, EntryCall)
     entry = module[step.entry]
     bound = [state[str(spec.source[1])] for spec in plan.inputs if spec.source[0] != "arg"]
-    forms = [_form(spec) for spec in plan.buffers]
+    makers = [maker(allocate, *_form(spec)) for spec in plan.buffers]
     order = [[b.name for b in plan.buffers].index(str(name)) for name in plan.results]
     need = int(plan.workspace)
-    if len(forms) == 1 and treespec is None and not need:
-        return _single(entry, bound, forms[0], allocate)
+    if len(makers) == 1 and treespec is None and not need:
+        return _single(entry, bound, makers[0])
 
     def run(*args: Any) -> Any:
-        outputs = [allocate(*form) for form in forms]
+        outputs = [make() for make in makers]
         if need:
-            workspace = idle.pop() if idle else torch.empty(need, dtype=torch.uint8)
+            workspace = idle.pop() if idle else allocate((need,), (1,), torch.uint8)
             refused = entry(*args, *bound, *outputs, workspace)
             idle.append(workspace)
         else:
@@ -61,11 +50,9 @@ def fast_path(
     return run
 
 
-def _single(entry: Any, bound: list[torch.Tensor], form: Form, allocate: Allocate) -> Callable[..., Any]:
-    shape, strides, dtype = form
-
+def _single(entry: Any, bound: list[torch.Tensor], make: Callable[[], torch.Tensor]) -> Callable[..., Any]:
     def run(*args: Any) -> Any:
-        output = allocate(shape, strides, dtype)
+        output = make()
         return None if entry(*args, *bound, output) else output
 
     return run
@@ -97,7 +84,7 @@ def packer(treespec: pytree.TreeSpec | None) -> Callable[[list[torch.Tensor]], A
     return (lambda outputs: outputs) if flat and treespec.type is list else None
 
 
-def _form(spec: TensorSpec) -> Form:
+def _form(spec: TensorSpec) -> tuple[tuple[int, ...], tuple[int, ...], torch.dtype]:
     return _ints(spec.shape), _ints(spec.strides), getattr(torch, spec.dtype)
 
 

@@ -14,7 +14,8 @@ from torch.utils import _pytree as pytree
 
 from ...errors import OutsideDomain
 from ..plan import WORKSPACE, AtenCall, EntryCall, Literal, Plan, SizeText, TensorSpec
-from ._fast import Allocate, allocate, fast_path
+from ._fast import fast_path
+from ._memory import Allocate, allocate
 from ._script import script
 
 
@@ -100,7 +101,7 @@ class Launcher:
             workspace = self._idle_workspaces.pop()
             if workspace.numel() >= need:
                 return workspace
-        return torch.empty(need, dtype=torch.uint8)
+        return self._allocate((need,), (1,), torch.uint8)
 
     def _call_entry(self, step: EntryCall, named: Mapping[str, torch.Tensor]) -> None:
         refused = self._module[step.entry](*(named[name] for name in step.args))

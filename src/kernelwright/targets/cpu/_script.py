@@ -14,7 +14,8 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..plan import WORKSPACE, AtenCall, EntryCall, Plan, TensorSpec
-from ._fast import Allocate, packer
+from ._fast import packer
+from ._memory import Allocate, maker
 
 
 def script(
@@ -44,11 +45,10 @@ class _Writer:
         self, plan: Plan, module: Any, state: Mapping[str, torch.Tensor], pack: Callable[[list[Any]], Any],
         allocate: Allocate, idle: list[torch.Tensor], resolve: Callable[[str], Callable[..., Any]],
     ) -> None:  # fmt: skip
-        self.plan, self.module, self.resolve = plan, module, resolve
+        self.plan, self.module, self.resolve, self.allocate = plan, module, resolve, allocate
         self.scope: dict[str, Any] = {
-            "allocate": allocate, "idle": idle, "empty": torch.empty, "uint8": torch.uint8,
+            "idle": idle, "pack": pack, "Tensor": torch.Tensor,
             "as_strided": torch.as_strided, "grad_enabled": torch.is_grad_enabled,
-            "pack": pack, "Tensor": torch.Tensor,
         }  # fmt: skip
         self.names = {WORKSPACE: "w"}
         self.lines: list[str] = []
@@ -61,7 +61,8 @@ class _Writer:
         plan = self.plan
         self.lines += ["if grad_enabled(): return None", *self._checks()]
         if plan.workspace:
-            self.lines.append(f"w = idle.pop() if idle else empty({plan.workspace}, dtype=uint8)")
+            make = self._constant(maker(self.allocate, (int(plan.workspace),), (1,), torch.uint8))
+            self.lines.append(f"w = idle.pop() if idle else {make}()")
         made: set[str] = set()
         buffers = {spec.name: spec for spec in plan.buffers}
         last = self._last_uses()
@@ -69,7 +70,8 @@ class _Writer:
             for name in _names(step):
                 if name in buffers and name not in made:
                     made.add(name)
-                    self.lines.append(f"{self._name(name)} = allocate({self._form(buffers[name])})")
+                    make = self._constant(maker(self.allocate, *_form(buffers[name])))
+                    self.lines.append(f"{self._name(name)} = {make}()")
             self._step(step)
             gone = [self._name(name) for name, final in last.items() if final == number]
             if gone:
@@ -129,10 +131,6 @@ class _Writer:
         name = f"c{len(self.scope)}"
         self.scope[name] = value
         return name
-
-    def _form(self, spec: TensorSpec) -> str:
-        shape, strides, dtype = _form(spec)
-        return f"{shape}, {strides}, {self._constant(dtype)}"
 
     def _value(self, value: Any) -> str:
         """An argument of an ATen call as a Python expression."""
