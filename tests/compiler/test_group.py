@@ -67,11 +67,15 @@ def test_a_reshape_between_statements_does_not_part_them() -> None:
     assert [a.name for a in found.outer] == ["n0"]
 
 
-def test_whole_sums_do_not_take_parallelism_from_maps() -> None:
+def test_whole_sums_and_maps_of_the_same_points_are_one_kernel() -> None:
+    """Its threads share the points, nest by nest; a map of other points stays apart."""
     total = Reduce((), (Axis("i0", N), Axis("j0", M)), "sum", load("x", "i0", "j0"), at("t"), Acc("float32"))
     scaled = Map((Axis("i1", N), Axis("j1", M)), op("div", load("x", "i1", "j1"), load("t")), at("y", "i1", "j1"))
     tensors = maps(("x", (N, M), "input"), ("t", (), "temp"), ("y", (N, M), "output"))
-    assert sizes(program(tensors, [total, scaled])) == [1, 1]
+    assert sizes(program(tensors, [total, scaled])) == [2]
+    wider = Map((Axis("i1", N), Axis("j1", 3 * M)), op("div", load("x", "i1", "j1"), load("t")), at("y", "i1", "j1"))
+    tensors = maps(("x", (N, M), "input"), ("t", (), "temp"), ("y", (N, 3 * M), "output"))
+    assert sizes(program(tensors, [total, wider])) == [1, 1]
 
 
 def test_small_work_is_one_serial_kernel() -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..program import Axis, Index, Map, Program, Size
-from ._indices import Ranges, bounds, size_text, static
+from ._indices import Ranges, bounds, flatten, size_text, static
 from ._local import tile_begin
 from ._normal import indices_of, rewrite
 from ._pieces import pieces, straightened
-from ._stages import Stage, W
-from .printer import Printer
+from ._stages import Stage, W, step_of
+from .printer import Printer, Temp
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def emit_maps(context: Context, stage: Stage, lane: str | None, text: Text) -> N
             text.open(f"const auto {name} = [&](const int64_t {lane}, const int lanes) {INLINE}")
             _map_point(context, stage, lane, ranges, text)
             text.close("};")
-        lane_loop(context, axis, interior, text)
+        lane_loop(context, axis, interior, text, lead=_lead(context, stage, axis))
     for _ in others:
         text.close()
     text.close()
@@ -111,9 +112,11 @@ def _map_point(context: Context, stage: Stage, lane: str | None, ranges: Ranges,
         text(line)
 
 
-def printer_of(context: Context, lane: str | None, count: str | None, ranges: Ranges) -> Printer:
-    """A printer for one point of a nest."""
-    return Printer(context.program, lane=lane, count=count, ranges=ranges, stream=context.stream)
+def printer_of(
+    context: Context, lane: str | None, count: str | None, ranges: Ranges, known: Mapping[str, Temp] | None = None
+) -> Printer:
+    """A printer for one point of a nest; ``known`` names variables that stand for tensors."""
+    return Printer(context.program, lane=lane, count=count, ranges=ranges, stream=context.stream, known=known)
 
 
 def finish_map(context: Context, printer: Printer, statement: Map) -> None:
@@ -135,10 +138,22 @@ def variants(context: Context, interior: Ranges) -> list[tuple[str, Ranges]]:
     return [("edge", context.ranges), ("point", {**context.ranges, **interior})]
 
 
-def lane_loop(context: Context, lane: Axis, interior: Ranges, text: Text, wide: int = 0) -> None:
+def _lead(context: Context, stage: Stage, lane: Axis) -> str:
+    """Where a stage of maps streams to at the begin of the lane axis; streams want whole cache lines."""
+    for statement in stage.statements:
+        name = statement.store.tensor
+        flat = flatten(context.program.tensors[name], statement.store.index)
+        if name in context.stream and step_of(flat, lane.name) == 1:
+            printer = Printer(context.program, lane=None, ranges=context.ranges)
+            return f"{printer.pointer(name)} + {printer.index(flat)}"
+    return ""
+
+
+def lane_loop(context: Context, lane: Axis, interior: Ranges, text: Text, wide: int = 0, lead: str = "") -> None:
     """Call ``point(lane, lanes)`` along the lane axis; ``wide`` vectors at once through ``points(lane)`` if not 0.
 
-    With an interior, ``edge`` takes what lies before and after it.
+    With an interior, ``edge`` takes what lies before and after it. ``lead`` is an address at the lane axis that whole
+    vectors should see aligned.
     """
     begin, end = bounds_of(context, lane)
     size = static(lane.size)
@@ -147,6 +162,12 @@ def lane_loop(context: Context, lane: Axis, interior: Ranges, text: Text, wide: 
         return
     last = end
     text(f"int64_t at = {begin};")
+    if lead and not interior:
+        text.open()
+        text(f"const int64_t {lane.name} = at;")
+        text(f"const int64_t before = kw::min<int64_t>({end} - at, kw::lead({lead}));")
+        text("if (before) point(at, int(before)), at += before;")
+        text.close()
     if interior:
         _interior_bounds(lane, interior, (begin, end), text)
         text(f"for (; at < from && at < {end}; at += kw::W) edge(at, int(kw::min<int64_t>(kw::W, {end} - at)));")
@@ -158,7 +179,7 @@ def lane_loop(context: Context, lane: Axis, interior: Ranges, text: Text, wide: 
         # The last vector of the interior overlaps the one before: computing a result twice is cheaper than masks.
         text("if (at < to && to - from >= kw::W) point(to - kw::W, kw::W), at = to;")
         text(f"for (; at < {end}; at += kw::W) edge(at, int(kw::min<int64_t>(kw::W, {end} - at)));")
-    elif size is None or size % W or begin != "0":
+    elif size is None or size % W or begin != "0" or lead:
         text(f"if (at < {end}) point(at, int({end} - at));")
 
 

@@ -6,9 +6,9 @@ does not grow with its length.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from ..program import Acc, Axis, Index, Iota, Map, Reduce
+from ..program import Acc, Axis, Index, Iota, Load, Map, Reduce
 from ._indices import Ranges, static
 from ._nest import (
     INLINE,
@@ -107,15 +107,30 @@ def _accumulators(stage: Stage) -> str:
     return "".join(f", auto& acc{n}" for n in range(len(stage.reduces)))
 
 
-def emit_point(context: Context, stage: Stage, lane: str | None, name: str, ranges: Ranges, text: Text) -> None:
-    """The lambda that adds one point (or sixteen) to the accumulators it is given."""
+def emit_point(
+    context: Context,
+    stage: Stage,
+    lane: str | None,
+    name: str,
+    ranges: Ranges,
+    text: Text,
+    known: Mapping[str, Temp] | None = None,
+    ahead: Sequence[tuple[Load, int]] = (),
+) -> None:
+    """The lambda that adds one point (or sixteen) to the accumulators it is given.
+
+    ``known`` names variables that stand for tensors; ``ahead`` are loads to prefetch, each so many elements on.
+    """
     folded = lane is not None and lane in {a.name for a in stage.inner}
     axes = [a.name for a in stage.inner if a.name != lane]
     parameters = [f"const int64_t {a}" for a in (*axes, *([lane] if lane else []))] + ["const int lanes"]
     text.open(f"const auto {name} = [&]({', '.join(parameters)}{_accumulators(stage)}) {INLINE}")
     if lane is None:
         text("(void)lanes;")
-    printer = printer_of(context, lane, "lanes" if lane else None, ranges)
+    printer = printer_of(context, lane, "lanes" if lane else None, ranges, known)
+    for load, distance in ahead:
+        where = f"{printer.pointer(load.tensor)} + {printer.address(load.tensor, load.index)} + {distance}"
+        printer.lines.append(f"__builtin_prefetch({where}, 0, 2);")
     number = 0
     for statement in stage.statements:
         if isinstance(statement, Map):
@@ -360,7 +375,7 @@ def _emit_folded(context: Context, stage: Stage, lane: str, text: Text) -> None:
     middle = inner[len(outside) : -1]
     for axis in middle:
         text.loop(axis.name, *bounds_of(context, axis))
-    _emit_row(context, stage, inner, span, copies, text)
+    emit_row(context, stage, inner, span, copies, text)
     for _ in middle:
         text.close()
     for number, statement in enumerate(stage.reduces):
@@ -378,8 +393,15 @@ def _emit_folded(context: Context, stage: Stage, lane: str, text: Text) -> None:
         text(line)
 
 
-def _emit_row(
-    context: Context, stage: Stage, inner: Sequence[Axis], span: tuple[str, str], copies: int, text: Text
+def emit_row(
+    context: Context,
+    stage: Stage,
+    inner: Sequence[Axis],
+    span: tuple[str, str],
+    copies: int,
+    text: Text,
+    *,
+    point: str = "point",
 ) -> None:
     """The innermost loop: whole groups of vectors, whole vectors, the rest."""
     (begin, end), lane = span, inner[-1]
@@ -388,7 +410,7 @@ def _emit_row(
 
     def call(copy: int, count: str) -> str:
         states = "".join(f", acc{n}_{copy}" for n in range(len(stage.reduces)))
-        return f"point({axes}at{f' + {copy * W}' if copy else ''}, {count}{states});"
+        return f"{point}({axes}at{f' + {copy * W}' if copy else ''}, {count}{states});"
 
     if size is not None and size < W and context.split != lane.name:
         text.open()

@@ -6,12 +6,14 @@ small reduction over the parts finishes. Both are printed by the ordinary genera
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ..program import Acc, Axis, Index, Load, Program, Reduce, Size, Store, Tensor, contiguous
+from ..program import Acc, Axis, Const, Expr, Index, Iota, Load, Op, Program, Reduce, Size, Store, Tensor, contiguous
 from ._indices import static
+from ._links import Link, linked
 from ._local import ITEMSIZE
-from ._normal import Normal
+from ._normal import Normal, map_exprs
 from ._reduce import state_dtype
 from ._stages import W, extent, points
 
@@ -30,6 +32,7 @@ class Split:
     part: Axis  # the number of the part
     length: int  # of a part along the axis
     partial: tuple[Tensor, ...]
+    linked: bool = False  # does a reduction of a part read another one?
 
     @property
     def scratch(self) -> int:
@@ -62,28 +65,53 @@ def split(normal: Normal) -> Split | None:
     parts: list[Reduce] = []
     whole: list[Reduce] = []
     partial: list[Tensor] = []
-    for number, statement in enumerate(normal.statements):
-        assert isinstance(statement, Reduce)
+    reduces = [s for s in normal.statements if isinstance(s, Reduce)]
+    for number, statement in enumerate(reduces):
         shape: tuple[Size, ...] = (part.size, *(a.size for a in statement.axes))
         dtype = state_dtype(statement)
         tensor = Tensor(f"partial{number}", shape, dtype, contiguous(shape), "temp")
         tensors[tensor.name] = tensor
         partial.append(tensor)
         index = tuple(Index.axis(a.name) for a in (part, *statement.axes))
-        parts.append(
-            replace(
-                statement,
-                axes=(part, *statement.axes),
-                store=Store(tensor.name, index),
-                epilogue=Acc(dtype),
-            )
-        )
-        value = Load(tensor.name, index, dtype)
-        whole.append(replace(statement, raxes=(part,), value=value))
+        store = Store(tensor.name, index)
+        value: Expr = Load(tensor.name, index, dtype)
+        link = linked(reduces[:number], statement)
+        if link is not None:
+            near = Load(f"partial{link.earlier}", index, link.load.dtype)
+            value = _moved(value, near, link, _count(size, length, part, each))
+            near_value = map_exprs(statement, _replacing(link.load, near)).value
+            statement = replace(statement, value=near_value)
+        parts.append(replace(statement, axes=(part, *statement.axes), store=store, epilogue=Acc(dtype)))
+        whole.append(replace(reduces[number], raxes=(part,), value=value))
     program: Program = replace(normal.program, tensors=tensors)
     first = replace(normal, program=program, statements=tuple(parts), outer=(part, *normal.outer))
     second = replace(normal, program=program, statements=tuple(whole))
-    return Split(first, second, axis.name, part, length, tuple(partial))
+    chained = any(linked(reduces[:n], s) for n, s in enumerate(reduces))
+    return Split(first, second, axis.name, part, length, tuple(partial), chained)
+
+
+def _replacing(old: Load, new: Load) -> Callable[[Expr], Expr | None]:
+    return lambda node: new if node == old else None
+
+
+def _count(size: int, length: int, part: Axis, each: int) -> Expr:
+    """How many values a part holds, as a value of the part's number: the last part may be shorter."""
+    left = Iota(Index.axis(part.name) * -length + size, "int64")
+    return Op("mul", (Op("minimum", (left, Const(length, "int64")), "int64"), Const(each, "int64")), "int64")
+
+
+def _moved(part: Expr, near: Load, link: Link, count: Expr) -> Expr:
+    """A part's sum, which is relative to the part's own shift or mean, relative to the whole's."""
+    kind, load = part.dtype, link.load
+    if link.kind == "centre":
+        n = Op("cast", (count,), kind)
+        apart = Op("sub", (Op("div", (near, n), kind), load), kind)
+        return Op("add", (part, Op("mul", (n, Op("square", (apart,), kind)), kind)), kind)
+    zero = Const(0.0, kind)
+    finite = Op("eq", (Op("sub", (near, near), kind), zero), "bool")
+    away = Op("sub", (Op("where", (finite, near, zero), kind), load), kind)
+    scaled = Op("mul", (part, Op("exp", (Op("mul", (away, Const(link.slope, kind)), kind),), kind)), kind)
+    return Op("where", (Op("eq", (part, zero), "bool"), Op("sub", (load, load), kind), scaled), kind)
 
 
 def _axis(normal: Normal) -> Axis | None:
@@ -95,15 +123,24 @@ def _axis(normal: Normal) -> Axis | None:
         return None
     if any(points(s.axes) > MOST_RESULTS for s in reduces):
         return None
-    written = {normal.program.tensors[s.store.tensor].alias or s.store.tensor for s in reduces}
-    if any(
-        (normal.program.tensors[x.tensor].alias or x.tensor) in written
-        for s in reduces
-        for x in normal.program.loads(s)
-    ):
+    if not _independent(normal, reduces):
         return None
     sizes = [(static(a.size) or 0, -position, a) for position, a in enumerate(reduces[0].raxes)]
     size, _, axis = max(sizes, key=lambda entry: entry[:2])
     if any(static(a.size) is None for a in reduces[0].raxes) or size < 4 * W:
         return None
     return axis
+
+
+def _independent(normal: Normal, reduces: Sequence[Reduce]) -> bool:
+    """Do the values of a part depend on nothing but what other parts do not compute, links aside?"""
+    tensors = normal.program.tensors
+    written = {tensors[s.store.tensor].alias or s.store.tensor for s in reduces}
+    for number, statement in enumerate(reduces):
+        read = {x for x in statement.value.walk() if isinstance(x, Load)}
+        link = linked(reduces[:number], statement)
+        if link is not None:
+            read.discard(link.load)
+        if any((tensors[x.tensor].alias or x.tensor) in written for x in read):
+            return False
+    return True

@@ -6,15 +6,19 @@ long reduction is split over the threads, and whether results bypass the caches.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ..group import Group
-from ..program import Axis, Program
+from ..group import Group, inner_axes, root
+from ..program import Axis, Map, Program, Reduce
+from ._chain import LEAST_ROW, Chain, chained, emit_chain
 from ._code import KernelCode
 from ._indices import size_text, static
-from ._local import ITEMSIZE, Local, localise, tile_begin
+from ._local import ITEMSIZE, STACK_BYTES, Local, localise, tile_begin
 from ._nest import Context, Text, emit_maps
-from ._normal import Normal, normalise, ranges_of
+from ._normal import Loop, Normal, normalise, ranges_of
+from ._recompute import recompute
 from ._reduce import emit_reductions
 from ._scan import emit_scan
 from ._split import Split, padded_bytes, split
@@ -35,11 +39,13 @@ from ._transposed import cross_axis, emit_transposed
 from .printer import store_type
 
 LAST_CACHE = 32 << 20  # results larger than this are better written around the caches
+LEAST_STREAM = 4 << 20  # bytes of a result that is worth writing around the caches beside a larger one
 LEAST_UNITS = 60_000.0  # work in vector loads below which waking another thread costs more than it gives
 FEW_ITEMS = 8  # fewer items than this leave threads idle: a long reduction is shared out instead
 CROSS = 64  # length of a tile along the second axis of a transposing map
 SWEEP = 1024  # results of a tile that is swept row by row
 CHUNK = 8192  # elements of a long axis that one item takes
+EVEN = 0.85  # share of the threads that rows must keep busy on average, else all threads share every row
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,8 @@ class LoopSchedule:
     ``cross``: a second tiled axis, along which strided loads are read and transposed.
     ``vectors``: accumulators in flight. ``split``: share a reduction out over the threads. ``stream``: write results
     around the caches. ``sweep``: column reductions take whole rows of a wide tile at a time. ``threads``: False runs
-    serially.
+    serially. ``online``: reductions that read each other share one pass over a row that no cache holds. ``phases``: all
+    threads share every row, one loop nest after the other.
     """
 
     tile: str | None = None
@@ -61,6 +68,8 @@ class LoopSchedule:
     stream: bool = False
     sweep: bool = False
     threads: bool = True
+    online: bool = True
+    phases: bool = False
 
 
 def schedules(program: Program, group: Group, machine: object | None = None) -> list[LoopSchedule]:
@@ -78,7 +87,11 @@ def schedules(program: Program, group: Group, machine: object | None = None) -> 
         found += [replace(best, tile_size=size) for size in (W, 4 * W, 8 * W, 16 * W) if size != best.tile_size]
     if best.split:
         found.append(replace(best, split=False))
-    if not _reducing(normal) and _result_bytes(normal) >= cache // 4:
+    if best.phases or (_phased(normal) and len(normal.statements) > 1 and points(normal.outer) < 8 * _threads()):
+        found.insert(1, replace(best, phases=not best.phases))
+    if any(isinstance(c, Chain) for c in _chains(normal)):
+        found.insert(1, replace(best, online=False))
+    if _result_bytes(normal) >= cache // 4:
         found.append(replace(best, stream=not best.stream))
     return list(dict.fromkeys(found))
 
@@ -87,25 +100,29 @@ def emit_loops(program: Program, group: Group, name: str, schedule: LoopSchedule
     """Print one kernel."""
     normal = normalise(program, group)
     schedule = schedule or _guess(normal, LAST_CACHE)
-    parted = split(normal) if schedule.split else None
+    body = Text(depth=1)
+    if schedule.phases and _phased(normal):
+        normal, scratch = _emit_phases(normal, schedule, body)
+    elif schedule.split and (parted := _parted(normal)) is not None:
+        _emit_split(parted, schedule, body)
+        scratch = parted.scratch
+    else:
+        normal, scratch = _emit_group(normal, schedule, body), 0
+    signature = _signature(normal, name)
+    if scratch:
+        signature = signature.removesuffix(")") + (", " if normal.memory else "") + "char* scratch)"
     text = Text()
-    if parted is None:
-        body = Text(depth=1)
-        normal = _emit_group(normal, schedule, body)
-        text.open(_signature(normal, name))
-        text.lines += body.lines
-        text.close()
-        return KernelCode(name, "\n".join(text.lines), normal.memory, _symbols(normal))
-    text.open(_signature(normal, name).removesuffix(")") + (", " if normal.memory else "") + "char* scratch)")
-    _emit_split(parted, schedule, text)
+    text.open(signature)
+    text.lines += body.lines
     text.close()
-    return KernelCode(name, "\n".join(text.lines), normal.memory, _symbols(normal), parted.scratch)
+    return KernelCode(name, "\n".join(text.lines), normal.memory, _symbols(normal), scratch)
 
 
 def _emit_group(normal: Normal, schedule: LoopSchedule, text: Text, parted: Split | None = None) -> Normal:
     """Print the loops of a group; returns it as it was printed (some locals may have gone to memory)."""
     tile = next((a for a in normal.outer if a.name == schedule.tile), None)
     tile_size = _tile_size(tile, schedule)
+    normal = recompute(normal, lambda made: _fits(normal, made, tile, tile_size))
     normal, local = localise(normal, tile, tile_size)
     cross = next((a for a in normal.outer if a.name == schedule.cross), None)
     rows = tuple(a for a in normal.outer if a not in (tile, cross))
@@ -128,6 +145,75 @@ def _emit_split(parted: Split, schedule: LoopSchedule, text: Text) -> None:
         _emit_group(normal, inner, text, cut)
 
 
+def _emit_phases(normal: Normal, schedule: LoopSchedule, text: Text) -> tuple[Normal, int]:
+    """Print one parallel loop per nest, over the points of all rows; returns the group and the bytes of scratch."""
+    whole = recompute(normal, lambda made: False)
+    memory = tuple(n for n in whole.program.tensors if n in {*whole.memory, *whole.local})
+    scratch = 0
+    for statements in _nests(whole):
+        outer = whole.outer if isinstance(statements[-1], Reduce) else statements[-1].axes
+        phase = replace(whole, statements=statements, outer=outer, local=(), memory=memory)
+        parted = _parted(phase)
+        tile = _tile_axis(phase)
+        size = 4 * W if _reducing(phase) else CHUNK
+        own = replace(schedule, tile=tile, tile_size=size, cross=cross_axis(phase, tile))
+        if parted is not None and points(outer) < FEW_ITEMS * _threads():
+            text.open()
+            _emit_split(parted, own, text)
+            text.close()
+            scratch = max(scratch, parted.scratch)
+        else:
+            _emit_group(phase, own, text)
+    return replace(whole, local=(), memory=memory), scratch
+
+
+def _nests(normal: Normal) -> Iterator[tuple[Loop, ...]]:
+    """Statements that are printed as one nest when threads share rows: maps, or reductions, in as few as can be."""
+    for found in _chains(normal):
+        parts = (found.first, found.second) if isinstance(found, Chain) else (found,)
+        statements = tuple(s for stage in parts for s in stage.statements)
+        maps = tuple(s for s in statements if isinstance(s, Map))
+        yield from (found for found in (maps, tuple(s for s in statements if s not in maps)) if found)
+
+
+def _phased(normal: Normal) -> bool:
+    """Is the group reductions and maps over the same points, so that threads can share its rows nest by nest?"""
+    sizes = {points((*s.axes, *inner_axes(s))) for s in normal.statements}
+    return len(sizes) == 1 and all(isinstance(s, Map | Reduce) for s in normal.statements) and _reducing(normal)
+
+
+def _chains(normal: Normal) -> list[Stage | Chain]:
+    """The nests of a group without a tile, those that can share a pass joined."""
+    rows = frozenset(a.name for a in normal.outer)
+    context = Context(normal.program, None, {}, frozenset(), frozenset(), 1)
+    return chained(context, stages(recompute(normal, lambda made: _fits(normal, made, None, 1)), rows))
+
+
+def _parted(normal: Normal) -> Split | None:
+    """The group with its rows cut into parts, if what is then printed is one pass."""
+    parted = split(normal)
+    if parted is None or not parted.linked:
+        return parted
+    rows = frozenset(a.name for a in parted.parts.outer)
+    context = Context(parted.parts.program, None, {}, frozenset(), frozenset(), 1)
+    found = chained(context, stages(parted.parts, rows), least=0)
+    return parted if len(found) == 1 else None
+
+
+def _fits(normal: Normal, made: Map, tile: Axis | None, tile_size: int) -> bool:
+    """Does what a map leaves for the rest of a row fit the scratch of the row?"""
+    outer = {a.name for a in normal.outer}
+    inner = [a for a in made.axes if a.name not in outer]
+    if any(static(a.size) is None for a in inner):
+        return False
+    width = tile_size if tile in made.axes else 1
+    return points(inner) * width * ITEMSIZE[normal.program.tensors[made.store.tensor].dtype] <= STACK_BYTES
+
+
+def _threads() -> int:
+    return os.cpu_count() or 1
+
+
 # ── decisions ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -137,11 +223,16 @@ def _guess(normal: Normal, cache: int) -> LoopSchedule:
     cross = cross_axis(normal, tile)
     sweep = tile is not None and _sweeps(normal, tile)
     size = SWEEP if sweep else (4 * W if reducing or cross else CHUNK)
-    stream = not reducing and _result_bytes(normal) > cache
+    stream = _result_bytes(normal) > cache
     tiles = -(-extent(normal.sizes[tile]) // size) if tile else 1
-    few = points([a for a in normal.outer if a.name != tile]) * tiles < FEW_ITEMS
-    longest = few and split(normal) is not None and points(_everything(normal)) > 1 << 17
-    return LoopSchedule(tile=tile, tile_size=size, cross=cross, vectors=4, split=longest, stream=stream, sweep=sweep)
+    items = points([a for a in normal.outer if a.name != tile]) * tiles
+    large = points(_everything(normal)) > 1 << 17
+    longest = items < FEW_ITEMS and large and _parted(normal) is not None
+    busy = items / max(1, -(-items // _threads()) * _threads())  # of all threads, on average
+    phases = large and len(normal.statements) > 1 and not longest and busy < EVEN and _phased(normal)
+    return LoopSchedule(
+        tile=tile, tile_size=size, cross=cross, split=longest, stream=stream, sweep=sweep, phases=phases
+    )
 
 
 def _sweeps(normal: Normal, tile: str) -> bool:
@@ -231,7 +322,7 @@ def _emit_items(
         ranges.update(ranges_of(statement))
     tile, tile_size = next(((a, n) for a, n in tilings if a.name == schedule.tile), (None, 1))
     cross = next((a for a, _ in tilings if a.name == schedule.cross), None)
-    stream = _streamed(normal, rows, tile_size) if schedule.stream and cross is None else frozenset()
+    stream = _streamed(normal) if schedule.stream else frozenset()
     context = Context(
         normal.program,
         tile,
@@ -265,7 +356,10 @@ def _emit_items(
         begin, whole = tile_begin(parted.axis), size_text(normal.sizes[parted.axis])
         text(f"const int64_t {begin} = {parted.part.name} * {parted.length};")
         text(f"const int64_t {parted.axis}_end = kw::min<int64_t>({begin} + {parted.length}, {whole});")
-    for stage in found:
+    for stage in chained(context, found, 0 if parted else LEAST_ROW) if schedule.online or parted else found:
+        if isinstance(stage, Chain):
+            emit_chain(context, stage, text)
+            continue
         lane = best_lane(normal.program, stage)
         if cross is not None and tile is not None:
             emit_transposed(context, normal, stage, tile.name, cross.name, text)
@@ -350,15 +444,14 @@ def _kept(normal: Normal, found: list[Stage], local: tuple[Local, ...]) -> froze
     return frozenset(kept)
 
 
-def _streamed(normal: Normal, rows: tuple[Axis, ...], tile_size: int) -> frozenset[str]:
-    """Results of whole cache lines per row that nothing in the kernel reads back."""
+def _streamed(normal: Normal) -> frozenset[str]:
+    """Large results of maps that nothing in the kernel reads back."""
+    read = {root(normal.program, x.tensor) for s in normal.statements for x in normal.program.loads(s)}
     found = set()
     for statement in normal.statements:
         name = statement.store.tensor
         size = ITEMSIZE[normal.program.tensors[name].dtype]
-        (flat,) = list(flat_accesses(normal.program, statement))[-1:]
-        steps = [step_of(flat, a.name) for a in rows]
-        aligned = all(s is not None and (v := static(s)) is not None and v * size % 64 == 0 for s in steps)
-        if aligned and extent(flat.offset) * size % 64 == 0 and size == 4 and tile_size % W == 0:
+        large = points(statement.axes) * size >= LEAST_STREAM
+        if isinstance(statement, Map) and large and size in (2, 4) and root(normal.program, name) not in read:
             found.add(name)
     return frozenset(found)

@@ -192,4 +192,41 @@ using ArgMax = Arg<V, true>;
 template <class V>
 using ArgMin = Arg<V, false>;
 
+// The sum of a block of lanes, as it meets other blocks.
+KW_INLINE double whole(const Sum<vf>& s) { return hsum_d(s.v); }
+KW_INLINE double whole(const Sum<vd>& s) { return hsum(s.v); }
+
+// A sum of terms with the factor exp(-slope * top), where top is only known at the end: every block is added relative to
+// the largest value so far, and what was added before moves along. An infinite (or NaN) top shifts by nothing: the terms
+// themselves are then 0, infinite or NaN.
+struct Shifted {
+  double shift = 0, sum = 0;
+  KW_INLINE double move(double top, double slope) {
+    double next = top - top == 0 ? top : 0.0;
+    if (next != shift) {
+      if (sum != 0) sum *= __builtin_exp(slope * (shift - next));
+      shift = next;
+    }
+    return next;
+  }
+  // The sum relative to another shift; nothing but zeros relative to an infinity is NaN, as exp(-inf + inf) is.
+  KW_INLINE double about(double wanted, double slope) const {
+    if (sum == 0) return wanted - wanted;
+    return wanted == shift ? sum : sum * __builtin_exp(slope * (shift - wanted));
+  }
+};
+
+// A sum of squared distances from a centre that is only known at the end: every block is added about its own mean.
+struct Moments {
+  double count = 0, mean = 0, sum = 0;
+  // `squares` are about `centre`, which is the block's mean up to rounding.
+  KW_INLINE void add(double n, double total, double centre, double squares) {
+    double own = total / n, apart = own - mean, off = own - centre;
+    sum += squares - n * off * off + apart * apart * (count * n / (count + n));
+    mean += apart * (n / (count + n));
+    count += n;
+  }
+  KW_INLINE double about(double centre) const { return sum + count * (mean - centre) * (mean - centre); }
+};
+
 }  // namespace kw

@@ -646,7 +646,7 @@ template <class T>
 KW_INLINE void stream(T* p, vec_t<T> x) {
   typename Raw<T>::bits raw = Raw<T>::down(x);
 #if defined(__clang__)
-  if constexpr (sizeof raw == 64) {
+  if constexpr (sizeof raw == 64 || sizeof raw == 32) {
     __builtin_nontemporal_store(raw, reinterpret_cast<decltype(raw)*>(p));
     return;
   }
@@ -656,13 +656,24 @@ KW_INLINE void stream(T* p, vec_t<T> x) {
     __builtin_ia32_movntdq512(reinterpret_cast<q8*>(p), (q8)raw);
     return;
   }
+  typedef long long q4 __attribute__((vector_size(32)));
+  if constexpr (sizeof raw == 32) {
+    __builtin_ia32_movntdq256(reinterpret_cast<q4*>(p), (q4)raw);
+    return;
+  }
 #endif
   __builtin_memcpy(p, &raw, sizeof raw);
 }
 template <class T>
 KW_INLINE void stream(T* p, vec_t<T> x, int n) {
-  if (__builtin_constant_p(n) && n == W && !(reinterpret_cast<uint64_t>(p) & 63)) stream(p, x);
+  constexpr uint64_t unit = sizeof(typename Raw<T>::bits) - 1;
+  if (__builtin_constant_p(n) && n == W && !(reinterpret_cast<uint64_t>(p) & unit)) stream(p, x);
   else store(p, x, n);
+}
+// Elements before the next cache line.
+template <class T>
+KW_INLINE int64_t lead(const T* p) {
+  return static_cast<int64_t>((64 - (reinterpret_cast<uint64_t>(p) & 63)) % 64 / sizeof(T));
 }
 KW_INLINE void stream_fence() {
 #ifdef __SSE__
