@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..contraction import Contraction, product
 from ..program import Axis, Program, Reduce, Size
+from ..zeros import Zeros, known_zeros
+from ._bounded import limits_code, rows_differ, usable
 from ._code import KernelCode
 from ._finish import ending, finish_code
 from ._indices import size_text, static
 from ._kernel import kernel_code
 from ._operand import Operand, axes_text, operand, table
-from ._schedule import GemmSchedule, total
+from ._schedule import SERIAL_PRODUCTS, GemmSchedule, total
 
 LOCAL_COLUMNS = 1024  # columns per image from which padding image by image pays
 SHARED_BYTES = 64 << 20  # most memory for a shared packed A
 ROW_COLUMNS = 128  # columns up to which rows of A are read where they lie
-SERIAL_PRODUCTS = 1 << 20  # fewer multiply-adds than this are not worth a second thread
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Plan:
     schedule: GemmSchedule
     shared: bool
     rows: bool = False  # A is read where it lies
+    zeros: Zeros = field(default_factory=Zeros)  # steps and results that no tile needs
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -46,12 +48,12 @@ class Plan:
     @property
     def pairs(self) -> bool:
         """Whether both operands are bfloat16 in memory, so that a machine may multiply them in pairs."""
-        return self.a.ctype == self.b.ctype == "kw::bf16"
+        return self.a.ctype == self.b.ctype == "kw::bf16" and not self.zeros
 
     @property
     def runs(self) -> int:
         """In how many runs of memory sixteen columns of B may lie, if it is to be packed in passing; else 0."""
-        if self.schedule.strategy != "gemm" or self.b.ctype != "float" or self.lanes != 16:
+        if self.schedule.strategy != "gemm" or self.b.ctype != "float" or self.lanes != 16 or self.zeros:
             return 0
         rows = table(self.b.index, self.parts.n)
         size = static(rows[-1][0])
@@ -62,7 +64,7 @@ class Plan:
 
 def emit_gemm(program: Program, reduce: Reduce, parts: Contraction, name: str, schedule: GemmSchedule) -> KernelCode:
     """A blocked product (strategies "gemm" and "split-k")."""
-    plan = place(program, parts, schedule)
+    plan = _bounded(program, reduce, place(program, parts, schedule))
     groups = {"batch": plan.parts.batch, "m": plan.parts.m, "n": plan.parts.n}
     width = schedule.nv * plan.lanes
     lines = [
@@ -94,6 +96,14 @@ def place(program: Program, parts: Contraction, schedule: GemmSchedule) -> Plan:
     plan = Plan(moved, a, b, schedule, shared)
     size = static(_packed_elements(plan))
     return replace(plan, shared=shared and (size is None or size * 4 <= SHARED_BYTES), rows=_reads_rows(plan))
+
+
+def _bounded(program: Program, reduce: Reduce, plan: Plan) -> Plan:
+    """Let tiles skip what the program says is zero."""
+    if plan.schedule.strategy != "gemm":
+        return plan
+    zeros = known_zeros(program, reduce, plan.parts)
+    return replace(plan, zeros=zeros, rows=False) if usable(zeros, plan.parts, (plan.a, plan.b)) else plan
 
 
 def _reads_rows(plan: Plan) -> bool:
@@ -215,7 +225,11 @@ def _drive(plan: Plan) -> list[str]:
     if plan.schedule.strategy == "split-k":
         return ["kw::gemm::product_split_k<Tile>(shape_, threads_, rest_, a_, b_, finish_);"]
     shared = str(plan.shared).lower()
-    return [f"kw::gemm::product<Tile, {shared}>(shape_, threads_, rest_, enter_, a_, b_, finish_);"]
+    if not plan.zeros:
+        return [f"kw::gemm::product<Tile, {shared}>(shape_, threads_, rest_, enter_, a_, b_, finish_);"]
+    uneven = str(not rows_differ(plan.zeros, plan.parts)).lower()
+    call = f"kw::gemm::product<Tile, {shared}, {uneven}>(shape_, threads_, rest_, enter_, a_, b_, finish_, steps_of_);"
+    return [*limits_code(plan.zeros, plan.parts, plan.a, plan.b), call]
 
 
 def _split_batch(batch: Sequence[Axis]) -> list[str]:

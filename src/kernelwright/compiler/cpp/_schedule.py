@@ -15,13 +15,14 @@ from ._indices import static
 
 REGISTERS = 32
 PANEL_ROWS = 16  # most rows of an A panel
+SERIAL_PRODUCTS = 1 << 20  # fewer multiply-adds than this are not worth a second thread
 
 
 @dataclass(frozen=True)
 class GemmSchedule:
     """``strategy``: "gemm" (blocked), "split-k" (threads share the sum), "dot", "axpy" (few rows), "channels",
-    "window" (direct depthwise). ``mr`` rows x ``nv`` vectors are one register tile; ``mc`` rows, ``kc`` steps and
-    ``nc`` columns one block."""
+    "window" (depthwise), "direct" (convolutions with result channels as lanes). ``mr`` rows x ``nv`` vectors are one
+    register tile; ``mc`` rows, ``kc`` steps and ``nc`` columns one block."""
 
     strategy: str
     mr: int = 12
@@ -80,6 +81,13 @@ def tile_cost(tile: tuple[int, int], lanes: int, m: int | None, n: int | None) -
     lengths = [(wide, nv), (1, narrow)] if edge else [(wide, nv)]
     cost = -(-rows // mr) * sum(d * (max(mr * w, 8) + 0.35 * mr + 1.5 * w) for d, w in lengths)
     return (round(cost, 6), abs(mr - 12) + 8 * abs(nv - 2))
+
+
+def gemm_cost(parts: Contraction, schedule: GemmSchedule) -> float:
+    """The cost of a blocked schedule for the whole contraction, in the unit of :func:`tile_cost`."""
+    m, n, steps, batch = (static(total(group)) for group in (parts.m, parts.n, parts.k, parts.batch))
+    lanes = 16 if parts.dtype == "float32" else 8
+    return tile_cost((schedule.mr, schedule.nv), lanes, m, n)[0] * (steps or 4096) * (batch or 1)
 
 
 def _blocked(mr: int, nv: int, lanes: int, k: int | None, n: int | None, cache: Cache, part: float) -> GemmSchedule:

@@ -9,9 +9,10 @@ from ..contraction import Contraction, classify, is_contraction
 from ..program import Program, Reduce
 from ._channels import channel_schedules, emit_channels, find_channels
 from ._code import KernelCode
+from ._direct import direct_schedules, emit_direct, find_direct, prefers_direct
 from ._gemm import emit_gemm
 from ._matvec import emit_matvec, matvec_schedules
-from ._schedule import Cache, GemmSchedule, gemm_schedules
+from ._schedule import Cache, GemmSchedule, gemm_cost, gemm_schedules
 from ._window import emit_window, find_window, window_schedules
 
 __all__ = ["Cache", "GemmSchedule", "emit_contraction", "is_contraction", "schedules"]
@@ -36,6 +37,7 @@ _EMITTERS = {
     "split-k": emit_gemm,
     "window": emit_window,
     "channels": emit_channels,
+    "direct": emit_direct,
     "dot": emit_matvec,
     "axpy": emit_matvec,
 }
@@ -50,4 +52,18 @@ def _schedules(program: Program, statement: Reduce, parts: Contraction, cache: C
         return [*lanes, *window_schedules(window, cache.workers), blocked[0]]
     if lanes:
         return [*lanes, blocked[0]]
-    return [*matvec_schedules(program, parts, cache.workers), *blocked]
+    return [*matvec_schedules(program, parts, cache.workers), *_with_direct(program, statement, parts, blocked, cache)]
+
+
+def _with_direct(
+    program: Program, statement: Reduce, parts: Contraction, blocked: list[GemmSchedule], cache: Cache
+) -> list[GemmSchedule]:
+    """Add direct convolutions, in front where they have less to do."""
+    found = find_direct(program, parts)
+    ranked = direct_schedules(found, cache.workers) if found is not None else []
+    if found is None or not ranked:
+        return blocked
+    (cost, first), *others = ranked
+    if prefers_direct(program, statement, found, cost, gemm_cost(parts, blocked[0])):
+        return [first, blocked[0], *(schedule for _, schedule in others), *blocked[1:]]
+    return [blocked[0], first, *blocked[1:]]
