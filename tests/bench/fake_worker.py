@@ -33,8 +33,9 @@ def outcome(task: Any, status: str, ratio: float) -> Any:
         status=status,
         winner=SimpleNamespace(target="cpu", proposer="compiler") if status == "won" else None,
         measurement=measured if status == "won" else None,
-        candidates=tuple(SimpleNamespace(candidate=SimpleNamespace(digest=str(i))) for i in range(3)),
+        candidates=tuple(SimpleNamespace(candidate=SimpleNamespace(digest=str(i)), compile_seconds=0.2) for i in "abc"),
         seconds=1.5,
+        first_winner_seconds=0.7 if status == "won" else None,
         reason="" if status == "won" else "Anything passes.",
     )
 

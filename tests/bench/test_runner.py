@@ -43,7 +43,7 @@ def test_a_result_comes_back_with_its_events(tmp_path: Path) -> None:
     found = run_isolated(task(tmp_path, "ok"), Settings(budget=5), LIMITS, events.append, FAKE)
     shrunk = ({"argument": 0, "dim": 0, "from": 64, "to": 8},)
     expected = {"eager": 2.5, "compile": None}, {"eager": (2.5, 2.5), "compile": None}
-    assert found == Record("1_ok", "won", True, *expected, 0.5, "compiler", 3, 1.5, "", shrunk)
+    assert found == Record("1_ok", "won", True, *expected, 0.5, "compiler", 3, 1.5, "", shrunk, 0.7, (0.2, 0.2, 0.2))
     assert [e["message"] for e in events] == ["capture"]
     assert events[0]["data"]["options"] == ["effort", "target"]
 

@@ -134,7 +134,10 @@ def assert_shape(document: dict) -> None:
     assert all(0 <= document["summary"][key] <= 1 for key in ("correct", "fast_1", "fast_2"))
     for row in document["tasks"]:
         simple = {"task": str, "status": str, "correct": bool, "candidates": int, "seconds": float, "reason": str}
-        assert set(row) == {*simple, "speedup", "interval", "roofline", "proposer", "shrunk"}
+        times = {"first_winner_seconds", "compile_seconds"}
+        assert set(row) == {*simple, *times, "speedup", "interval", "roofline", "proposer", "shrunk"}
+        assert row["first_winner_seconds"] is None or row["first_winner_seconds"] > 0
+        assert all(seconds > 0 for seconds in row["compile_seconds"])
         for key, kind in simple.items():
             assert isinstance(row[key], kind), key
         assert row["status"] in ("won", "baseline", "unscored", "failed")

@@ -23,12 +23,12 @@ from kernelwright.report import Record, failed_record, plain, record
 def main() -> None:
     """Serve one task with the real loader and search."""
     from kernelwright.archive import Archive
-    from kernelwright.search import generate_task
+    from kernelwright.search import generate_task, process_start
     from kernelwright.task import from_source
 
     def search(task: Any, **options: Any) -> Any:
         with Archive() as archive:
-            return generate_task(task, archive=archive, **options)
+            return generate_task(task, archive=archive, since=process_start(), **options)
 
     serve(from_source, search)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,12 +78,14 @@ def _search(
     from kernelwright.cli._live import SearchView
 
     console = stderr()
+    measuring = time.monotonic()
     with console.status("measuring what this machine can do (once)"):
         facts = gather()
+    since = search.process_start() + time.monotonic() - measuring  # what is done once is no part of the budget
     with Archive() as archive, _interruption() as interruption:
         with SearchView(console, budget) as view:
             outcome = search.generate_task(
-                task, target=target, budget=budget, effort=effort, archive=archive, on_event=view.on_event
+                task, target=target, budget=budget, effort=effort, archive=archive, on_event=view.on_event, since=since
             )
         for notice in archive.notices:
             say(notice)

@@ -35,7 +35,8 @@ def svg_curve(outcome: Outcome, *, standalone: bool = False) -> str:
         return canvas.svg(standalone)
     canvas = Canvas(WIDTH, HEIGHT, "Search curve")
     trials = distinct(outcome.candidates)
-    end = max([outcome.seconds, *(t.seconds for t in trials)])
+    took = outcome.seconds if outcome.searched is None else outcome.searched
+    end = max([took, *(t.seconds for t in trials)])
     ratios = [r for t in trials if (r := _ratio(t)) is not None]
     x = Scale(0, end * 1.02, LEFT, WIDTH - RIGHT)
     y = Scale(0, max([*ratios, 1.0]) * 1.12, HEIGHT - BOTTOM, TOP)

@@ -21,7 +21,9 @@ class Record:
 
     ``correct`` says that what is served was proven to compute the task, or is the user's own baseline. ``shrunk``
     lists {"argument", "dim", "from", "to"} of the sizes that ``--scale cpu`` made smaller. ``candidates`` counts what
-    differs: a candidate that was timed twice is one.
+    differs: a candidate that was timed twice is one. ``first_winner_seconds``: when the first generated candidate was
+    accepted and faster than eager, None if none was. ``compile_seconds``: the compiler's time for each candidate that
+    was not in the cache already.
     """
 
     task: str
@@ -35,19 +37,23 @@ class Record:
     seconds: float
     reason: str
     shrunk: tuple[dict[str, int], ...] = ()
+    first_winner_seconds: float | None = None
+    compile_seconds: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form; :meth:`from_dict` is the inverse."""
         data = asdict(self)
         data["interval"] = {rival: None if pair is None else list(pair) for rival, pair in self.interval.items()}
-        data["shrunk"] = list(data["shrunk"])
+        data["shrunk"], data["compile_seconds"] = list(data["shrunk"]), list(data["compile_seconds"])
         return data
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Record:
         """Read a record back."""
         interval = {rival: None if pair is None else (pair[0], pair[1]) for rival, pair in data["interval"].items()}
-        return Record(**{**data, "interval": interval, "shrunk": tuple(data["shrunk"])})
+        compiled = tuple(data.get("compile_seconds", ()))  # a record of an older version has none
+        changed = {"interval": interval, "shrunk": tuple(data["shrunk"]), "compile_seconds": compiled}
+        return Record(**{**data, **changed})
 
 
 def record(outcome: Outcome, name: str | None = None) -> Record:
@@ -75,6 +81,8 @@ def record(outcome: Outcome, name: str | None = None) -> Record:
         seconds=outcome.seconds,
         reason=outcome.reason,
         shrunk=shrunk_rows(outcome.task),
+        first_winner_seconds=outcome.first_winner_seconds,
+        compile_seconds=tuple(t.compile_seconds for t in outcome.candidates if t.compile_seconds is not None),
     )
 
 

@@ -276,7 +276,7 @@ class _Search:
             pace = 1.0 / measurement.speedup[champion.label].median if champion.label in measurement.speedup else 0.0
             self.reason = f"{leader.candidate.label} is accepted, but {champion.label} is {pace:.2f} times as fast."
         verdict = verdicts.get(champion.digest, leader.verdict)
-        self.best = Trial(champion, verdict, self.final, self.elapsed, leader.compile_seconds)
+        self.best = Trial(champion, verdict, self.final, self.elapsed)
         self.trials.append(self.best)
 
     def _last_run(self, rivals: Sequence[Candidate]) -> tuple[Trial, Measurement]:
