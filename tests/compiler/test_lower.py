@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from .oracle import check
 
 nn = torch.nn
+INF = float("inf")
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +145,8 @@ def test_padding() -> None:
     def fn(x: torch.Tensor) -> list[torch.Tensor]:
         modes = ("constant", "reflect", "replicate", "circular")
         padded = [F.pad(x, (1, 2, 2, 1), mode=mode) * 2 for mode in modes]
-        return [*padded, F.pad(x, (-1, 2), value=3.0), F.pad(F.pad(x, (1, 1)), (2, 0), value=1.0)]
+        cut = [F.pad(x, (-1, 2), value=3.0), F.pad(x, (1, -2, -1, -1)), F.pad(x, (0, -1)), F.pad(x, (3, -4), value=2.0)]
+        return [*padded, *cut, F.pad(F.pad(x, (1, 1)), (2, 0), value=1.0)]
 
     check(fn, rand(2, 3, 5, 6))
 
@@ -303,6 +305,16 @@ def test_pooling(dims: int) -> None:
         ]  # fmt: skip
 
     check(fn, rand(2, 3, *(9, 8, 7)[:dims]))
+
+
+@pytest.mark.parametrize(("sizes", "outs"), [((7,), (3,)), ((9, 8), (4, 4)), ((5, 7), (7, 3)), ((6, 5, 4), (4, 5, 3))])
+def test_adaptive_pooling_of_uneven_windows(sizes: tuple[int, ...], outs: tuple[int, ...]) -> None:
+    x = rand(2, 3, *sizes)
+    x[0, 1], x[1, 2].view(-1)[3] = -INF, float("nan")
+    dims = len(sizes)
+    average, largest = getattr(F, f"adaptive_avg_pool{dims}d"), getattr(F, f"adaptive_max_pool{dims}d")
+    check(lambda x: [average(x, outs), largest(x, outs), average(x[0], outs)], x)
+    check(lambda x: average(x, outs), x.transpose(0, 1))
 
 
 def test_pooling_positions_and_divisors() -> None:

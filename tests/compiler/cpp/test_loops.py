@@ -32,6 +32,7 @@ from kernelwright.compiler.program import (
 
 from .harness import (
     I,
+    Runner,
     Schedules,
     Unit,
     at,
@@ -206,6 +207,28 @@ def test_integer_division_and_shifts_follow_python() -> None:
     cases: list[Case] = [(name, made(name, la, lb), {"a": a, "b": b}) for name in names]
     cases.append(("shl", made("shl", la, const(3, "int64")), {"a": a, "b": b}))
     check(cases)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32"])
+def test_integer_division_at_the_extremes(dtype: str) -> None:
+    kind = getattr(torch, dtype)
+    bits = torch.iinfo(kind).bits
+    edges = [0, 1, 2, 3, 7, 2**11 + 1, 2**23 - 1, 2**30 + 5, 2 ** (bits - 2), 2 ** (bits - 1) - 1, 2 ** (bits - 1) - 9]
+    values = [*edges, *(-e for e in edges), -(2 ** (bits - 1)), *(e - 1 for e in edges)]
+    divisors = [v for v in values if v] + [50021, -50021, 10, -3]
+    a = torch.tensor([x for x in values for _ in divisors], dtype=kind)
+    b = torch.tensor([d for _ in values for d in divisors], dtype=kind)
+    random = torch.randint(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, (3000,), dtype=kind)
+    a, b = torch.cat((a, random)), torch.cat((b, random.roll(1) >> torch.arange(3000).to(kind) % (bits - 1)))
+    b[b == 0] = 13
+    y = tensor("y", tuple(a.shape), "output", dtype)
+    for name in ("floordiv", "mod"):
+        value = op(name, load("a", "i", dtype=dtype), load("b", "i", dtype=dtype), dtype=dtype)
+        run = Runner(program([tensor("a", a), tensor("b", b), y], [Map((Axis("i", len(a)),), value, at("y", "i"))]))
+        got = run({"a": a, "b": b})["y"]
+        exact = [(p // q if name == "floordiv" else p % q) for p, q in zip(a.tolist(), b.tolist(), strict=True)]
+        wrapped = [(e + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1) for e in exact]  # -2**63 // -1 has no place
+        assert got.tolist() == wrapped, name
 
 
 # ── reductions ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -58,17 +58,20 @@ def _pairs(padding: Any, rank: int) -> list[tuple[Size, Size]]:
 def constant_pad_nd(low: Lowering, self: Lazy, pad: Any, value: Any = 0) -> Lazy:
     pairs = _pairs(pad, self.rank)
     require(all(isinstance(p, int) for pair in pairs for p in pair), "a padding that varies")
-    # Negative padding cuts; the rest pads what is left.
-    for dim, (before, after) in enumerate(pairs):
-        cut = max(0, -int(before)), max(0, -int(after))
-        if any(cut):
-            self = sliced(self, dim, cut[0], self.shape[dim] - cut[0] - cut[1])
-    before = [max(0, int(b)) for b, _ in pairs]
+    # Negative padding cuts; what is cut away lies beyond every index, so that reading the whole value is right.
+    before = [int(b) for b, _ in pairs]
     dims = frozenset(k for k, (b, a) in enumerate(pairs) if int(b) > 0 or int(a) > 0)
-    if not dims:
-        return self
-    source = low.with_fill(self, value if low.dtype != "bool" else bool(value), dims)
+    source = low.with_fill(self, value if low.dtype != "bool" else bool(value), dims) if dims else self
+    if not any(before) and not dims:
+        return sliced_to(self, low.shape)
     return view(source, low.shape, lambda i: tuple(x - b for x, b in zip(i, before, strict=True)))
+
+
+def sliced_to(value: Lazy, shape: tuple[Size, ...]) -> Lazy:
+    """The first elements along every dim."""
+    for dim, size in enumerate(shape):
+        value = sliced(value, dim, 0, size)
+    return value
 
 
 def _integer(value: Index) -> Expr:

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..program import Expr, Index, Iota, Op, Size, Value
-from ._builder import require
+from ._builder import Epilogue, require
 from ._driver import Lowering, lowers
-from ._lazy import Indices, Lazy, cast, compare, compute, const, is_one, numel, op, size_value, view, where
+from ._lazy import (
+    Indices,
+    Lazy,
+    cast,
+    compare,
+    compute,
+    const,
+    floor_div,
+    is_one,
+    numel,
+    op,
+    pointwise,
+    size_value,
+    view,
+    where,
+)
 from .reductions import reduced
 
 
@@ -155,7 +170,7 @@ def adaptive_max_pool(low: Lowering, self: Lazy, output_size: Any) -> tuple[Lazy
     require(compute(dtype).startswith("float"), "integers")
     at, kernel = _adaptive(low, self, lead, shape[lead:])
     if kernel is None:
-        at, kernel, _ = _uneven(low, self, lead, shape[lead:], -math.inf)
+        return _uneven(low, self, lead, shape[lead:], "max", dtype, None), None
     return low.reduce(shape, kernel, "max", at, dtype), None
 
 
@@ -175,10 +190,12 @@ def adaptive_avg_pool(low: Lowering, self: Lazy, output_size: Any) -> Lazy:
     if kernel is not None:
         scale = const(1.0 / math.prod(kernel), kind)
         return low.reduce(low.shape, kernel, "sum", at, low.dtype, lambda acc, _: op("mul", acc, scale))
-    at, kernel, count_at = _uneven(low, self, lead, low.shape[lead:], 0.0)
-    return low.reduce(
-        low.shape, kernel, "sum", at, low.dtype, lambda acc, i: op("div", acc, Op("cast", (count_at(i),), kind))
-    )
+    outs = low.shape[lead:]
+
+    def mean(acc: Expr, index: Indices) -> Expr:
+        return op("div", acc, Op("cast", (_elements(index[lead:], self.shape[lead:], outs),), kind))
+
+    return _uneven(low, self, lead, outs, "sum", low.dtype, mean)
 
 
 def _adaptive(low: Lowering, x: Lazy, lead: int, outs: tuple[Size, ...]) -> tuple[Any, tuple[int, ...] | None]:
@@ -196,40 +213,58 @@ def _adaptive(low: Lowering, x: Lazy, lead: int, outs: tuple[Size, ...]) -> tupl
     return at, kernel
 
 
-def _uneven(
-    low: Lowering, x: Lazy, lead: int, outs: tuple[Size, ...], neutral: float
-) -> tuple[Any, tuple[int, ...], Callable[[Indices], Expr]]:
-    """Windows [floor(i*in/out), ceil((i+1)*in/out)): read the widest; beyond the window lies the neutral element."""
+def _uneven(low: Lowering, x: Lazy, lead: int, outs: tuple[Size, ...], name: str, dtype: str,
+            finish: Epilogue | None) -> Lazy:  # fmt: skip
+    """Windows [floor(i*in/out), ceil((i+1)*in/out)) of any size, one dim after the other: whole rows are combined
+    first, so that lanes lie side by side in memory until only the last dim of the small result is left."""
     sizes = x.shape[lead:]
     require(all(isinstance(s, int) for s in (*sizes, *outs)), "a size that varies")
+    value = x if x.free else low.realise(x)
     kind = compute(x.dtype)
-    source = x if x.free else low.realise(x)
-    pairs = [(int(a), int(b)) for a, b in zip(sizes, outs, strict=True)]
-    kernel = tuple(max(-(-((i + 1) * a) // b) - i * a // b for i in range(b)) for a, b in pairs)
+    changed = [d for d, (a, b) in enumerate(zip(sizes, outs, strict=True)) if a != b] or [len(sizes) - 1]
+    for d in changed:
+        last = d == changed[-1]
+        out = outs[d]
+        assert isinstance(out, int)
+        value = _combined(low, value, lead + d, out, name, dtype if last else kind, finish if last else None)
+    return value
 
-    def bounds(i: Index, a: int, b: int) -> tuple[Expr, Expr]:
-        size_out = const(b, "int64")
-        begin = op("floordiv", Iota(i * a, "int64"), size_out)
-        return begin, op("floordiv", Iota(i * a + (a + b - 1), "int64"), size_out)
+
+def _combined(low: Lowering, x: Lazy, dim: int, out: int, name: str, dtype: str, finish: Epilogue | None) -> Lazy:
+    """Windows along one dim: the widest is read everywhere; what lies beyond a window is left out or read twice."""
+    size, kind = int(x.shape[dim]), compute(x.dtype)  # type: ignore[arg-type]
+    widest = max(-(-((i + 1) * size) // out) - i * size // out for i in range(out))
+    even = size % out == 0
 
     def at(index: Indices, taps: Indices) -> Expr:
-        place: list[Index] = []
-        inside: Expr = const(True, "bool")
-        for i, t, (a, b) in zip(index[lead:], taps, pairs, strict=True):
-            begin, stop = bounds(i, a, b)
-            here = op("add", begin, Iota(t, "int64"))
-            inside = op("and", inside, compare("lt", here, stop))
-            place.append(Index.of(Value(op("minimum", here, const(a - 1, "int64")))))
-        return where(inside, cast(source.at((*index[:lead], *place)), kind), const(neutral, kind))
+        i, (tap,) = index[dim], taps
+        if even:
+            return cast(x.at((*index[:dim], i * widest + tap, *index[dim + 1 :])), kind)
+        begin, stop = _span(i, size, out)
+        here, last = Iota(begin + tap, "int64"), Iota(stop - 1, "int64")
+        place = op("minimum", here, last)
+        value = cast(x.at((*index[:dim], Index.of(Value(place)), *index[dim + 1 :])), kind)
+        return value if name == "max" else where(compare("le", here, last), value, const(0.0, kind))
 
-    def count_at(index: Indices) -> Expr:
-        total: Expr = const(1, "int64")
-        for i, (a, b) in zip(index[lead:], pairs, strict=True):
-            begin, stop = bounds(i, a, b)
-            total = op("mul", total, op("sub", stop, begin))
-        return total
+    return low.reduce((*x.shape[:dim], out, *x.shape[dim + 1 :]), (widest,), name, at, dtype, finish)
 
-    return at, kernel, count_at
+
+def _span(i: Index, size: int, out: int) -> tuple[Index, Index]:
+    """Where the i-th of ``out`` windows over ``size`` elements begins and ends."""
+    return floor_div(i * size, out), floor_div(i * size + (size + out - 1), out)
+
+
+def _elements(index: Indices, sizes: Sequence[Size], outs: Sequence[Size]) -> Expr:
+    """How many elements the window of an output has."""
+    total: Expr | None = None
+    for i, a, b in zip(index, sizes, outs, strict=True):
+        assert isinstance(a, int)
+        assert isinstance(b, int)
+        begin, stop = _span(i, a, b)
+        extent = Iota(stop - begin, "int64")
+        total = extent if total is None else op("mul", total, extent)
+    assert total is not None
+    return total
 
 
 @lowers("avg_pool2d_backward", "avg_pool3d_backward")
@@ -247,12 +282,8 @@ def avg_pool_backward(
     )
     require(steps == kernel and not any(pads) and covered, "overlapping windows")
     require(all(a == b * k for a, b, k in zip(self.shape[n:], grad_output.shape[n:], kernel, strict=True)), "a rest")
-    from ._lazy import floor_div
-
     kind = compute(low.dtype)
     scale = const(1.0 / (divisor_override or math.prod(kernel)), kind)
     grad = grad_output if grad_output.free else low.realise(grad_output)
     spread = view(grad, self.shape, lambda i: (*i[:n], *(floor_div(x, k) for x, k in zip(i[n:], kernel, strict=True))))
-    from ._lazy import pointwise
-
     return pointwise(self.shape, low.dtype, lambda g: op("mul", g, scale), spread)

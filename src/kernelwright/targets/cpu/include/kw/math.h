@@ -2,6 +2,7 @@
 //
 // float32 lanes are computed in vector arithmetic (elementary.h); float64 lanes call the C library one by one.
 #pragma once
+#include <kw/divide.h>
 #include <kw/elementary.h>
 #include <kw/reduce.h>
 
@@ -255,12 +256,12 @@ KW_INLINE vd truncdiv(vd a, vd b) { return trunc(a / b); }
   }
 KW_EACH_2(floordiv, vf)
 KW_EACH_2(floordiv, vd)
-KW_EACH_2(floordiv, vi)
-KW_EACH_2(floordiv, vl)
 KW_EACH_2(mod, vf)
 KW_EACH_2(mod, vd)
-KW_EACH_2(mod, vi)
+#ifndef __AVX512DQ__  // (divide.h has the rest)
+KW_EACH_2(floordiv, vl)
 KW_EACH_2(mod, vl)
+#endif
 KW_EACH_2(truncdiv, vi)
 KW_EACH_2(truncdiv, vl)
 KW_EACH_2(fmod, vi)
