@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,10 +17,11 @@ import kernelwright
 from kernelwright.archive import Archive, LockEntry, write_lock
 from kernelwright.errors import KernelwrightError, LockMismatch, TargetUnknown, Unsupported
 from kernelwright.judge import Measurement, Ratio, Session, Verdict
+from kernelwright.report import Ceilings, render_html, to_json
 from kernelwright.search import COMPILE, EAGER, EFFORTS, Event, Kernel, Outcome, generate_task
 from kernelwright.search._final import settle as _settle
 from kernelwright.targets import Candidate
-from kernelwright.task import DynamicSize, from_callable
+from kernelwright.task import DynamicSize, Task, from_callable
 
 
 def scaled_softmax(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -126,6 +128,57 @@ def test_a_second_run_is_served_from_the_archive(kernel: Kernel, home: Path) -> 
     assert again.outcome.winner == kernel.outcome.winner
     assert again.measurement == kernel.measurement
     assert again.verdict == kernel.verdict
+    assert again.outcome.candidates == kernel.outcome.candidates
+    assert told_of(again.outcome) == told_of(kernel.outcome)
+
+
+def told_of(outcome: Outcome) -> tuple[object, str]:
+    """The JSON and the page of an outcome, without what depends on whether it was searched for or found."""
+    found = dataclasses.replace(outcome, seconds=1.0, from_archive=False)
+    return to_json([found], {}, {}), render_html(found, ceilings=Ceilings(3e10, 1e11))
+
+
+def test_more_effort_goes_on_from_the_archived_winner_and_less_does_not(
+    kernel: Kernel, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, judged = kernel.outcome.task, []
+    monkeypatch.setattr(Session, "verify", lambda self, candidate: judged.append(candidate.label))
+    monkeypatch.setitem(EFFORTS, "balanced", dataclasses.replace(EFFORTS["quick"], level=1))
+    with Archive() as archive:
+        known = archive.search(task.digest, "0.0:1-400", task.dtype, "cpu", archive.winners(task.digest)[0].machine)
+        assert known is not None
+        told: list[str] = []
+        larger = generate_task(
+            task, effort="balanced", archive=archive, on_event=lambda event: told.append(event.message)
+        )
+        assert not larger.from_archive
+        assert "more effort" in told[0]
+        assert judged == []  # verdicts were remembered
+        for effort in ("balanced", "quick"):
+            assert generate_task(task, effort=effort, archive=archive).from_archive
+
+
+def search_again(task: Task, archive: Archive, **options: Any) -> bool:
+    return not generate_task(task, archive=archive, effort="quick", **options).from_archive
+
+
+def test_that_nothing_was_found_is_believed_until_something_changes(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> Candidate:
+        raise Unsupported("It has no C++ form.")
+
+    monkeypatch.setattr("kernelwright.search._compiler.emit", refuse)
+    task = from_callable(torch.nn.functional.hardswish, (torch.randn(1000),), name="hardswish")
+    with Archive() as archive:
+        assert search_again(task, archive, budget=30)
+        assert not search_again(task, archive, budget=30)
+        assert not search_again(task, archive, budget=20)
+        assert search_again(task, archive, budget=40)
+        assert not search_again(task, archive, budget=30)
+        monkeypatch.setattr("kernelwright.search._memory.maker", lambda: "another compiler")
+        assert search_again(task, archive, budget=40)
+        assert not search_again(task, archive, budget=40)
 
 
 def test_the_lock_decides_and_a_lock_that_cannot_be_kept_is_said(kernel: Kernel, home: Path) -> None:
