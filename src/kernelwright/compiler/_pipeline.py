@@ -31,6 +31,7 @@ from .group import Group, group, reads
 from .lower import lower
 from .program import Extern, Load, Map, Program, Recur, Reduce, condition
 from .recurrence import Recurrence, recognise
+from .reroll import reroll
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,15 @@ def prepare_graph(module: torch.fx.GraphModule, example_inputs: Sequence[Any]) -
 
 def prepare_captured(captured: Captured, keep: frozenset[str] = frozenset()) -> Prepared:
     """Lower, fuse and group a captured graph; ``keep`` names operations that are to stay ATen calls."""
-    program = _hand_out(fuse(lower(captured, keep)), frozenset(output for output, _ in captured.mutations))
+    program = _hand_out(_looped(fuse(lower(captured, keep))), frozenset(output for output, _ in captured.mutations))
     groups = group(program, lambda statement: is_contraction(program, statement))
     return Prepared(captured, program, _kernels(program, groups))
+
+
+def _looped(program: Program) -> Program:
+    """Unrolled recurrences as loops; what is left around them fuses anew."""
+    rolled = reroll(program)
+    return program if rolled is program else fuse(rolled)
 
 
 def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: str = "") -> Candidate:

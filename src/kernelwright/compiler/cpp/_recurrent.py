@@ -100,7 +100,7 @@ def _cost(rows: int, mr: int, workers: int) -> int:
     panels = -(-rows // mr)
     if rows >= 4 * workers:
         panels = -(-panels // workers) * workers
-    return panels * (mr + 1)
+    return panels * (mr + 2)
 
 
 def _tiles(found: Recurrence) -> int:
