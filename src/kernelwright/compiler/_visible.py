@@ -42,7 +42,7 @@ def mask_of(scores: Expr, key: str) -> Mask | None:
     if any(isinstance(n, Acc) for n in condition.walk()):
         return None
     seen = condition if wanted else Op("not", (condition,), "bool")
-    lows, highs, exact = _ranges(condition, wanted, key)
+    lows, highs, exact = ranges(condition, wanted, key)
     inner = mask_of(rest, key)
     if inner is not None and inner.fill == fill.value:
         both = Op("and", (seen, inner.seen), "bool")
@@ -50,18 +50,18 @@ def mask_of(scores: Expr, key: str) -> Mask | None:
     return Mask(seen, float(fill.value), lows, highs, exact, rest)
 
 
-def _ranges(condition: Expr, wanted: bool, key: str) -> tuple[tuple[Index, ...], tuple[Index, ...], bool]:
+def ranges(condition: Expr, wanted: bool, key: str) -> tuple[tuple[Index, ...], tuple[Index, ...], bool]:
     """Bounds that follow from the condition being ``wanted``, and whether they are all that it says."""
     nothing: tuple[Index, ...] = ()
     if not isinstance(condition, Op):
         return nothing, nothing, False
     args = condition.args
     if condition.name == "not":
-        return _ranges(args[0], not wanted, key)
+        return ranges(args[0], not wanted, key)
     if condition.name == "where" and all(isinstance(a, Const) for a in args[1:]) and args[1] != args[2]:
-        return _ranges(args[0], wanted == bool(args[1].value), key)  # type: ignore[union-attr]
+        return ranges(args[0], wanted == bool(args[1].value), key)  # type: ignore[union-attr]
     if condition.name == ("and" if wanted else "or"):
-        parts = [_ranges(a, wanted, key) for a in args]
+        parts = [ranges(a, wanted, key) for a in args]
         return parts[0][0] + parts[1][0], parts[0][1] + parts[1][1], parts[0][2] and parts[1][2]
     name = condition.name if wanted else _FLIPPED.get(condition.name, "")
     left, right = (_position(a) for a in args) if len(args) == 2 else (None, None)
@@ -171,4 +171,4 @@ def _exact(name: str, args: list[float]) -> float | None:
     return _EXACT[name](*args) if name in _EXACT else None
 
 
-__all__ = ["Mask", "mask_of", "vanishes"]
+__all__ = ["Mask", "mask_of", "ranges", "vanishes"]

@@ -40,6 +40,45 @@ struct Shape {
   int64_t kc, nc, mc;
 };
 
+// The steps [low, high) that a tile needs; of all tiles, unless the generated code knows better.
+struct Steps {
+  int64_t low, high;
+};
+struct AllSteps {
+  KW_INLINE Steps operator()(int64_t, int64_t, int64_t, int64_t) const { return {0, INT64_MAX}; }
+};
+
+// Whether memory holds neither infinity nor NaN: nothing but a finite number times zero is zero.
+template <class U>
+KW_ONCE bool finite_bits(const U* p, int64_t n, U magnitude, U infinity) {
+  U most = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    U x = p[i] & magnitude;
+    most = x > most ? x : most;
+  }
+  return most < infinity;
+}
+KW_INLINE bool finite_part(const float* p, int64_t n) {
+  return finite_bits(reinterpret_cast<const uint32_t*>(p), n, uint32_t(0x7fffffff), uint32_t(0x7f800000));
+}
+KW_INLINE bool finite_part(const double* p, int64_t n) {
+  return finite_bits(reinterpret_cast<const uint64_t*>(p), n, uint64_t(INT64_MAX), uint64_t(0x7ff0000000000000));
+}
+KW_INLINE bool finite_part(const bf16* p, int64_t n) {
+  return finite_bits(reinterpret_cast<const uint16_t*>(p), n, uint16_t(0x7fff), uint16_t(0x7f80));
+}
+KW_INLINE bool finite_part(const f16* p, int64_t n) {
+  return finite_bits(reinterpret_cast<const uint16_t*>(p), n, uint16_t(0x7fff), uint16_t(0x7c00));
+}
+template <class S>
+KW_INLINE bool finite(const S* p, int64_t n, int threads) {
+  bool all = true;
+  parallel_for(n, threads > 1 ? 1 << 14 : n, [&](int64_t from, int64_t to) {
+    if (!finite_part(p + from, to - from)) __atomic_store_n(&all, false, __ATOMIC_RELAXED);
+  });
+  return all;
+}
+
 // An operand: element p[offset + batch + free + k], `size` elements in all; `copy` apart, one for each thread. ALONG: see
 // pack_group.
 template <class S, bool ALONG_, int DB, int DF, int DK>
@@ -105,10 +144,10 @@ KW_INLINE void pack_rows(const Shape& s, const A& a, int thread, int64_t batch, 
 
 // ── one block: columns [n0, n1) panels x rows [m0, m1) panels, all of K ────────────────────────────────────────────
 // `packed` (or null) holds A panels already: [k block][panel][kc][MR] from panel m0 on, `packed_panels` of them per block.
-template <class Tl, class A, class B, class Finish>
+template <class Tl, class A, class B, class Finish, class StepsOf>
 KW_INLINE void block(const Shape& s, int thread, int64_t batch, int64_t m0, int64_t m1, int64_t n0, int64_t n1,
                      const typename Tl::T* packed, int64_t packed_panels, Buffers<Tl> buf, const A& a, const B& b,
-                     const Finish& finish) {
+                     const Finish& finish, const StepsOf& steps_of) {
   typedef typename Tl::T T;
   int64_t columns = min(s.n, n1 * Tl::NR) - n0 * Tl::NR, lane[Tl::NC], step_a[Tl::KC * Tl::EACH];
   int64_t step_b[Tl::KC * Tl::EACH + StreamB<1, 1>::AHEAD];
@@ -153,7 +192,15 @@ KW_INLINE void block(const Shape& s, int thread, int64_t batch, int64_t m0, int6
             done = true;
           }
         }
-        if (!done) Tl::run(kc, from, stride, panel, tile, k > 0, width);
+        if constexpr (__is_same(StepsOf, AllSteps)) {
+          if (!done) Tl::run(kc, from, stride, panel, tile, k > 0, width);
+        } else {
+          Steps needed = steps_of(p * Tl::MR, p * Tl::MR + rows - 1, q * Tl::NR, q * Tl::NR + width - 1);
+          int64_t low = max(needed.low - k, int64_t(0)), high = min(needed.high - k, kc);
+          if (low < high) Tl::run(high - low, from + low * Tl::MR, stride, panel + low * Tl::NR, tile, k > 0, width);
+          else if (k == 0)
+            for (int e = 0; e < Tl::AREA; ++e) tile[e] = 0;
+        }
         if (last) finish(batch, tile, p * Tl::MR, rows, q * Tl::NR, width);
       }
     }
@@ -172,15 +219,17 @@ KW_INLINE bool rows_balance(int64_t units, int64_t row_panels, int threads) {
 // Threads split (batch x column panels) evenly, or the row panels where that balances better. SHARED: A is the same for
 // every batch, so all threads pack it together, chunk by chunk, and then share it; unless each panel of A is needed only
 // once per thread: then it is packed on the spot, while it is in the nearest cache, and the longer side is split.
-template <class Tl, bool SHARED, class Enter, class A, class B, class Finish>
+// BY_ROWS: columns differ in how many steps they need, rows do not.
+template <class Tl, bool SHARED, bool BY_ROWS = false, class Enter, class A, class B, class Finish,
+          class StepsOf = AllSteps>
 KW_INLINE void product(const Shape& s, int threads, char* scratch, const Enter& enter, const A& a,
-                       const B& b, const Finish& finish) {
+                       const B& b, const Finish& finish, const StepsOf& steps_of = {}) {
   typedef typename Tl::T T;
   int64_t row_panels = ceil_div(s.m, Tl::MR), column_panels = ceil_div(s.n, Tl::NR), block_panels = s.nc / Tl::NR;
   int64_t chunk = max<int64_t>(1, s.mc / Tl::MR), k_blocks = ceil_div(s.k, s.kc);
   int64_t units = s.batch * column_panels;
   bool once = units <= block_panels * threads && row_panels <= chunk * threads;
-  bool split_rows = threads > 1 && (rows_balance(units, row_panels, threads) ||
+  bool split_rows = threads > 1 && (BY_ROWS || rows_balance(units, row_panels, threads) ||
                                     (once && s.batch == 1 && s.m > s.n && units <= block_panels &&
                                      !rows_balance(row_panels, units, threads)));
   bool shared = SHARED && !Tl::ROWS && !split_rows && !once;
@@ -210,7 +259,7 @@ KW_INLINE void product(const Shape& s, int threads, char* scratch, const Enter& 
         int64_t batch = j / column_panels, n0 = j % column_panels, span = min(column_panels - n0, j1 - j);
         int64_t n1 = n0 + ceil_div(span, ceil_div(span, block_panels));
         if (batch != entered) enter(thread, entered = batch);
-        block<Tl>(s, thread, batch, m0, m1, n0, n1, packed, m1 - m0, buf, a, b, finish);
+        block<Tl>(s, thread, batch, m0, m1, n0, n1, packed, m1 - m0, buf, a, b, finish, steps_of);
         j += n1 - n0;
       }
     }
