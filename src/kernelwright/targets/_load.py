@@ -40,4 +40,4 @@ def load(
     check_target(candidate.target)
     if candidate.plan is None:
         raise ValueError("a candidate for the cpu target needs a plan")
-    return Launcher(candidate.plan, build(candidate.source).library, state, allocate)
+    return Launcher(candidate.plan, build(candidate.source).library, state, allocate).call

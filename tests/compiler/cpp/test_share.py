@@ -59,4 +59,4 @@ def test_a_deep_network_has_few_functions_and_computes_the_same() -> None:
     assert candidate.source.count("static void k") <= calls // 2
     state = dict(model.named_parameters())
     with torch.no_grad():
-        torch.testing.assert_close(Launcher(candidate.plan, build(candidate.source).library, state)(x), model(x))
+        torch.testing.assert_close(Launcher(candidate.plan, build(candidate.source).library, state).call(x), model(x))

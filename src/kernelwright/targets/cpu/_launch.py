@@ -14,13 +14,12 @@ from torch.utils import _pytree as pytree
 
 from ...errors import OutsideDomain
 from ..plan import WORKSPACE, AtenCall, EntryCall, Literal, Plan, SizeText, TensorSpec
-from ._fast import fast_path
 from ._memory import Allocate, allocate
 from ._script import script
 
 
 class Launcher:
-    """A plan bound to its shared object and its state; call it like the reference.
+    """A plan bound to its shared object and its state; ``call`` it like the reference.
 
     ``state`` holds the tensors behind the plan's ("state", name) inputs. Raises ``OutsideDomain`` for inputs the kernel
     was not made for; the caller decides what to do then. ``allocate`` is where output memory comes from.
@@ -39,18 +38,9 @@ class Launcher:
         self._idle_workspaces: list[torch.Tensor] = []  # popped while in use, so that threads never share one
         self._sizes = _SizeEvaluator(plan)
         about = (plan, self._module, self._state, self._treespec, allocate, self._idle_workspaces)
-        self._fast = fast_path(*about) or script(*about, _resolve)
+        self.call: Callable[..., Any] = script(*about, _resolve, self._general) or self._general
 
-    def __call__(self, *args: Any) -> Any:
-        if self._fast is not None and len(args) == self._arg_count:
-            result = self._fast(*args)
-            if result is not None:  # None: the general path says what is wrong, or copies into the right layout
-                return result
-        return self._run(args)
-
-    # ── the general path ──
-
-    def _run(self, args: tuple[Any, ...]) -> Any:
+    def _general(self, *args: Any) -> Any:
         tensors = self._bind(args)
         sizes = self._sizes.bind(tensors)
         named = {spec.spec.name: tensor for spec, tensor in zip(self.plan.inputs, tensors, strict=True)}

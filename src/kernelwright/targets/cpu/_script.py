@@ -1,8 +1,8 @@
-"""The way through a plan of several steps and fixed sizes: a Python function written for it.
+"""The quick way through a plan of fixed sizes: a Python function written for it.
 
-A training graph is a dozen entries with ATen calls between them. Interpreting its plan costs more than its small
-kernels do, so the plan is printed once as straight-line Python: every argument is a local variable, every buffer is
-made just before its first use and dropped after its last one, so that the allocator can hand the same memory out again.
+Interpreting a plan costs more than a small kernel does, so it is printed once as straight-line Python: every argument
+is a local variable, every buffer is made just before its first use and dropped after its last one, so that the
+allocator can hand the same memory out again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..plan import WORKSPACE, AtenCall, EntryCall, Plan, TensorSpec
-from ._fast import packer
 from ._memory import Allocate, maker
 
 
@@ -26,28 +25,39 @@ def script(
     allocate: Allocate,
     idle: list[torch.Tensor],
     resolve: Callable[[str], Callable[..., Any]],
+    general: Callable[..., Any],
 ) -> Callable[..., Any] | None:
     """A function of the plan's tensor arguments that returns what the reference would.
 
-    It returns None for inputs in another layout than the plan's, which the general path then handles; instead of a
-    function, None is returned for a plan that needs the general path anyway. ``idle`` holds workspaces between calls.
+    Other arguments than the plan's go to ``general``, which copies them into the right layout or says what is wrong.
+    Instead of a function, None for a plan that needs the general path anyway. ``idle`` holds workspaces between calls.
     """
     fixed = isinstance(plan.workspace, int) and not (plan.symbols or plan.mutations or plan.constants)
     arguments = [spec for spec in plan.inputs if spec.source[0] == "arg"]
     if not fixed or [spec.source[1] for spec in arguments] != list(range(len(arguments))):
         return None
-    pack = packer(treespec)
-    return _Writer(plan, module, state, pack, allocate, idle, resolve).write() if pack else None
+    pack = _packer(treespec)
+    return None if pack is None else _Writer(plan, module, state, pack, allocate, idle, resolve, general).write()
+
+
+def _packer(treespec: pytree.TreeSpec | None) -> str | None:
+    """The return value as Python text around the results; None for what is no tensor, flat tuple or flat list."""
+    if treespec is None:
+        return "{}"
+    flat = all(child.is_leaf() for child in treespec.children())
+    if flat and treespec.type is tuple:
+        return "({},)" if treespec.children() else "()"
+    return "[{}]" if flat and treespec.type is list else None
 
 
 class _Writer:
     def __init__(
-        self, plan: Plan, module: Any, state: Mapping[str, torch.Tensor], pack: Callable[[list[Any]], Any],
-        allocate: Allocate, idle: list[torch.Tensor], resolve: Callable[[str], Callable[..., Any]],
+        self, plan: Plan, module: Any, state: Mapping[str, torch.Tensor], pack: str, allocate: Allocate,
+        idle: list[torch.Tensor], resolve: Callable[[str], Callable[..., Any]], general: Callable[..., Any],
     ) -> None:  # fmt: skip
-        self.plan, self.module, self.resolve, self.allocate = plan, module, resolve, allocate
+        self.plan, self.module, self.resolve, self.allocate, self.pack = plan, module, resolve, allocate, pack
         self.scope: dict[str, Any] = {
-            "idle": idle, "pack": pack, "Tensor": torch.Tensor,
+            "idle": idle, "general": general, "Tensor": torch.Tensor,
             "as_strided": torch.as_strided, "grad_enabled": torch.is_grad_enabled,
         }  # fmt: skip
         self.names = {WORKSPACE: "w"}
@@ -59,7 +69,8 @@ class _Writer:
 
     def write(self) -> Callable[..., Any]:
         plan = self.plan
-        self.lines += ["if grad_enabled(): return None", *self._checks()]
+        if any(isinstance(step, AtenCall) for step in plan.steps):
+            self.lines += ["if grad_enabled(): return general(*args)", *self._checks()]
         if plan.workspace:
             make = self._constant(maker(self.allocate, (int(plan.workspace),), (1,), torch.uint8))
             self.lines.append(f"w = idle.pop() if idle else {make}()")
@@ -79,9 +90,10 @@ class _Writer:
         if plan.workspace:
             self.lines.append("idle.append(w)")
         results = [self._constant(r["value"]) if isinstance(r, dict) else self._name(str(r)) for r in plan.results]
-        self.lines.append(f"return pack([{', '.join(results)}])")
-        arguments = [self.names[s.spec.name] for s in plan.inputs if s.source[0] == "arg"]
-        text = f"def run({', '.join(arguments)}):\n" + "\n".join(f"    {line}" for line in self.lines)
+        self.lines.append(f"return {self.pack.format(', '.join(results))}")
+        arguments = "".join(f"{self.names[s.spec.name]}, " for s in plan.inputs if s.source[0] == "arg")
+        bind = ["try:", f"    [{arguments}] = args", "except ValueError:", "    return general(*args)"]
+        text = "def run(*args):\n" + "\n".join(f"    {line}" for line in [*bind, *self.lines])
         exec(compile(text, "<kernelwright plan>", "exec"), self.scope)
         run: Callable[..., Any] = self.scope["run"]
         return run
@@ -89,7 +101,7 @@ class _Writer:
     def _step(self, step: EntryCall | AtenCall) -> None:
         if isinstance(step, EntryCall):
             entry = self._constant(self.module[step.entry])
-            self.lines.append(f"if {entry}({', '.join(map(self._name, step.args))}): return None")
+            self.lines.append(f"if {entry}({', '.join(map(self._name, step.args))}): return general(*args)")
             return
         found = self.resolve(step.op)
         call = self._constant(getattr(found, "_op", found))  # without the Python layers of an operator's overload
@@ -105,15 +117,15 @@ class _Writer:
         return len(returns) > 1 or "[]" in str(returns[0].type) or "List" in str(returns[0].type)
 
     def _checks(self) -> list[str]:
-        """Arguments are tensors; what no entry looks at before an ATen call reads it must have the plan's form."""
+        """An ATen call must not meet what no entry has looked at: arguments are tensors, of the plan's form."""
         seen = {name for step in self.plan.steps if isinstance(step, EntryCall) for name in step.args}
         given = [self.names[spec.spec.name] for spec in self.plan.inputs if spec.source[0] == "arg"]
-        lines = [f"if not isinstance({name}, Tensor): return None" for name in given]
+        lines = [f"if not isinstance({name}, Tensor): return general(*args)" for name in given]
         for spec in self.plan.inputs:
             if spec.source[0] == "arg" and spec.spec.name not in seen:
                 name, (shape, strides, dtype) = self.names[spec.spec.name], _form(spec.spec)
                 same = f"{name}.shape == {shape} and {name}.stride() == {strides}"
-                lines.append(f"if not ({same} and {name}.dtype is {self._constant(dtype)}): return None")
+                lines.append(f"if not ({same} and {name}.dtype is {self._constant(dtype)}): return general(*args)")
         return lines
 
     def _last_uses(self) -> dict[str, int]:
