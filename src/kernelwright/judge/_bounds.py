@@ -146,12 +146,14 @@ def compare(expected: Expected, got: torch.Tensor) -> Comparison:
     if bool(wrong_kind.any()):
         return Comparison(math.inf, got.numel(), "nan", _describe(wrong_kind, expected, got))
     difference = _difference(got, value)
-    error = torch.where(want == 0, difference / expected.bound, 0.0)
-    error = torch.where(free, _free_error(kind, want, _kind(expected.eager), difference, value), error)
+    # Where the reference disagrees with itself: either of its answers, no number after an overflow, or about right.
+    allowed = torch.where(free, torch.maximum(expected.bound, _LOOSE * value.abs()), expected.bound)
+    error = torch.where(want == 0, difference / allowed, 0.0)
+    error = torch.where(free, _free_error(kind, want, _kind(expected.eager), error), error)
     worst = float(error.max())
     compared = int(got.numel() - int(free.sum()))
     if not worst <= 1.0:
-        return Comparison(worst, compared, "value", _describe(~(error <= 1.0), expected, got))
+        return Comparison(worst, compared, "value", _describe(~(error <= 1.0), expected, got, allowed))
     return Comparison(worst, compared)
 
 
@@ -179,13 +181,10 @@ def _compare_exact(expected: Expected, got: torch.Tensor) -> Comparison:
     return Comparison(0.0, compared)
 
 
-def _free_error(
-    kind: torch.Tensor, want: torch.Tensor, eager: torch.Tensor, difference: torch.Tensor, value: torch.Tensor
-) -> torch.Tensor:
-    """Where the reference disagrees with itself: either of its answers, no number after an overflow, or about right."""
-    about = difference / (_LOOSE * value.abs().clamp_min(1e-300))
-    lenient = (kind == eager) | (kind == want) | (kind != 0)
-    return torch.where(lenient & ((kind != 0) | (want != 0)), 0.0, torch.where(want == 0, about, math.inf))
+def _free_error(kind: torch.Tensor, want: torch.Tensor, eager: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+    """The error of numbers; none for a NaN or infinity where the reference has one or the other answer or overflows."""
+    lenient = (kind != 0) | ((kind == eager) & (want != 0))
+    return torch.where(lenient, 0.0, torch.where(want == 0, error, math.inf))
 
 
 def _kind(x: torch.Tensor) -> torch.Tensor:
@@ -277,10 +276,11 @@ def _all_finite(x: torch.Tensor, stored: torch.dtype) -> bool:
     return bool(high <= torch.finfo(stored).max) and bool(low >= torch.finfo(stored).min)
 
 
-def _describe(wrong: torch.Tensor, expected: Expected, got: torch.Tensor) -> str:
+def _describe(wrong: torch.Tensor, expected: Expected, got: torch.Tensor, bound: torch.Tensor | None = None) -> str:
+    bound = expected.bound if bound is None else bound
     flat = int(wrong.reshape(-1).to(torch.uint8).argmax())
     position = [int(i) for i in torch.unravel_index(torch.tensor(flat), wrong.shape)] if wrong.dim() else []
     have, want = got.reshape(-1)[flat].item(), expected.value.reshape(-1)[flat].item()
-    allowed = "exactly" if expected.bound is None else f"within {expected.bound.reshape(-1)[flat].item():.3g} of"
+    allowed = "exactly" if bound is None else f"within {bound.reshape(-1)[flat].item():.3g} of"
     share = float(wrong.double().mean())
     return f"at {position} it is {have:.9g}, not {allowed} {want:.9g} ({share:.2%} of the elements are wrong)"

@@ -73,8 +73,13 @@ class CandidateHost:
 
     def bind_own_state(self) -> None:
         """State in private memory, as in the user's process: for timing."""
+        self.read_state()
         for name, tensor in self.state.items():
             self.reference.state[name].data = self.pristine.get(name, tensor).clone()
+
+    def read_state(self) -> None:
+        """What the oracle wrote for the coming calls, of the entries that they change."""
+        self.pristine = {name: self.state[name].clone() for name in self.pristine}
 
     def restore_state(self) -> None:
         for name, tensor in self.pristine.items():
@@ -98,6 +103,7 @@ class CandidateHost:
         outputs = Arena.attach(os.dup(descriptors[1]), [s for run in places for s in run])
         args = [self.arguments(inputs, one, data["others"]) for one, data in zip(sets, case["sets"], strict=True)]
         results = []
+        self.read_state()
         self.memory.active = bool(case["guard"])
         try:
             for index in case["sequence"]:

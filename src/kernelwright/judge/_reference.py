@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..task import Reference
 from ._arena import clone
+from ._weights import State
 
 Tensors = list[torch.Tensor]
 _MATMULS = {"mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "dot", "vdot"}
@@ -46,6 +47,7 @@ class Runner:
         self._double: Callable[..., Any] | None = None
         self.double_fault = ""
         self.narrow = False  # casts to half types inside (set by whoever watched a run)
+        self.state = State(reference.state)
 
     def discover(self, args: tuple[Any, ...], seed: int) -> Answer:
         """First run: find out what the reference changes besides its results."""
@@ -61,6 +63,37 @@ class Runner:
     def restore(self) -> None:
         for name, tensor in self.pristine.items():
             self.reference.state[name].detach().copy_(tensor)
+
+    def use_state(self, seed: int, args: tuple[Any, ...] = ()) -> None:
+        """The task's own state (0) or another one; the reference is asked on ``args`` which it stands (:class:`State`).
+
+        Raises ``InputsInvalid`` when there is no other.
+        """
+        if seed == self.state.seed:
+            return
+        self.restore()
+        try:
+            self.state.use(seed, lambda: self._largest(args))
+        finally:
+            self._keep_changing()
+
+    def _keep_changing(self) -> None:
+        for name in self.pristine:
+            self.pristine[name] = self.reference.state[name].detach().clone()
+
+    def _largest(self, args: tuple[Any, ...]) -> float:
+        """The largest number in the reference's answer; NaN where it fails."""
+        self._keep_changing()
+        try:
+            answer = self.eager(args, 0)
+        except Exception as error:  # the user's code, with values it may not be made for
+            if isinstance(error, MemoryError) or "allocate memory" in str(error):
+                raise
+            return float("nan")
+        finally:
+            self.restore()
+        sizes = [t.abs().max().double() for t in answer.tensors if t.is_floating_point() and t.numel()]
+        return float(torch.stack(sizes).max()) if sizes else 0.0
 
     def eager(self, args: tuple[Any, ...], seed: int) -> Answer:
         """As the user runs it."""
@@ -83,11 +116,12 @@ class Runner:
         work = pytree.tree_map(lambda leaf: _perturbed(leaf, noise, generator, None), args)
         return self._complete(self._call(self.reference.call, work, seed), self.reference.state, work)
 
-    def rounded(self, args: tuple[Any, ...], seed: int, noise_seed: int) -> Answer:
-        """In float64 with the arithmetic of another honest float32 implementation (:class:`Rounding`)."""
+    def rounded(self, args: tuple[Any, ...], seed: int, noise_seed: int, dtype: torch.dtype) -> Answer:
+        """In float64 with the roundings of another honest implementation's ``dtype`` (:class:`Rounding`)."""
         from ._rounding import Rounding
 
-        return self._exact(args, seed, 0.0, torch.Generator(), Rounding(noise_seed))
+        rounding = Rounding(noise_seed, dtype=dtype, one_pass=noise_seed % 4 == 3)
+        return self._exact(args, seed, 0.0, torch.Generator(), rounding)
 
     def _exact(
         self,

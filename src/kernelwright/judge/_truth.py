@@ -23,13 +23,15 @@ _HOPELESS = 1e5  # errors beyond so many bounds are no accident of the bound
 class Truth:
     """What a set of arguments must give: returned tensors first, then changed state, then changed arguments.
 
-    ``runs``: how many more runs of the reference have widened the bounds.
+    ``state``: seed of the parameters it belongs to (0: the task's own). ``runs``: how many more runs of the reference
+    have widened the bounds.
     """
 
     args: tuple[Any, ...]
     expected: list[Expected]
     eager: Answer
     returned: int
+    state: int = 0
     runs: int = 0
 
     @property
@@ -65,7 +67,7 @@ class Truths:
         pairs = zip(exact.tensors, eager.tensors, strict=True)
         expected = [expect(mine, its, [], self.length) for mine, its in pairs]
         extra = len(self.runner.pristine) + len(self.runner.changed_args)
-        return Truth(args, expected, eager, len(eager.tensors) - extra)
+        return Truth(args, expected, eager, len(eager.tensors) - extra, self.runner.state.seed)
 
     def compare(self, truth: Truth, position: int, got: torch.Tensor) -> Comparison:
         """The verdict on one tensor.
@@ -89,9 +91,11 @@ class Truths:
         dtype = _least_precise(truth.eager)
         number = truth.runs
         truth.runs += 1
+        self.runner.use_state(truth.state)
         try:
-            if number % 2 and dtype != torch.float64 and not self.runner.double_fault:
-                run = self.runner.rounded(truth.args, RUN_SEED, 1000 + number)
+            if number % 2 and not self.runner.double_fault:
+                arithmetic = torch.float64 if dtype == torch.float64 else torch.float32
+                run = self.runner.rounded(truth.args, RUN_SEED, 1000 + number, arithmetic)
             else:
                 run = self.runner.exact(truth.args, RUN_SEED, amplitude(dtype, self.length), 1000 + number)
         except Exception as error:  # the user's code, out of its domain or under a dispatch mode

@@ -6,7 +6,7 @@ import contextlib
 import os
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from .. import errors
@@ -27,12 +27,17 @@ _SOFT_SECONDS = 1.2  # optional cases begin only if they should end before this
 _HEAVY_SECONDS = 0.3  # a truth that takes longer makes a task heavy: fewer cases, and truths shared by candidates
 _HEAVY_ALLOWANCE = (2.0, 12.0)  # seconds, and multiples of the reference's own time, for all cases of a heavy task
 _SHARED = 2  # sets of a heavy task that all candidates meet, besides those drawn for each alone
+_MILD = ("constant", "sparse", "sorted", "small", "offset")  # structures that may meet other parameters
+_MOVED = 0.4  # of these cases do
 _EXPECTED_VALUE_FAULTS = ("value", "nan")
 
 
 @dataclass(frozen=True)
 class Case:
-    """Argument sets by structure, the order of calls, and what is unusual about them; ``seed`` of a second set."""
+    """Argument sets by structure, the order of calls, and what is unusual about them.
+
+    ``seed`` of a second set; ``state``: seed of parameters and buffers other than the task's own (0: its own).
+    """
 
     structures: tuple[str, ...]
     sequence: tuple[int, ...] = (0,)
@@ -40,12 +45,14 @@ class Case:
     sizes: dict[int, int] = field(default_factory=dict)
     needed: bool = False
     seed: int = 0
+    state: int = 0
 
     @property
     def text(self) -> str:
         parts = [" and ".join(self.structures)]
         parts += {"same": [], "strided": ["not contiguous"], "shifted": ["unaligned"]}[self.layout]
         parts += [f"dynamic sizes {sorted(self.sizes.values())}"] if self.sizes else []
+        parts += ["other parameters"] if self.state else []
         return ", ".join(parts)
 
 
@@ -53,6 +60,7 @@ def verify(session: Session, candidate: Candidate) -> Verdict:
     """The verdict. Raises ``TaskError`` when the reference fails on the task's own inputs."""
     start = session.now()
     limit = _COMPILE_SECONDS if candidate.target == "compile" else session.time_limit
+    screen(session)
     try:
         session.ask_candidate({"op": "load", "candidate": candidate_to_json(candidate)}, seconds=limit)
     except WorkerFault as fault:
@@ -61,7 +69,17 @@ def verify(session: Session, candidate: Candidate) -> Verdict:
         return _lost(lost, "while it was loaded", (), session.now() - start)
     trial = _Trial(session, candidate, limit)
     verdict = trial.run(start)
+    session.ask_oracle({"op": "settle"})  # the task's own parameters, for whoever comes next
     return Verdict(verdict.status, verdict.reason, verdict.category, tuple(trial.checks), session.now() - start)
+
+
+def screen(session: Session) -> Message:
+    """What trivial candidates do to the task, found out once for a session."""
+    session.ask_oracle({"op": "cost"})  # opens it, which says its facts
+    if "screen" not in session.facts:
+        found, _ = session.ask_oracle({"op": "screen", "seed": session.new_seed()})
+        session.facts["screen"] = found
+    return dict(session.facts["screen"])
 
 
 class _Trial:
@@ -74,6 +92,7 @@ class _Trial:
         self.empty = True
         self.sizes_tried = self.sizes_passed = 0
         self.rng = random.Random(session.new_seed())
+        self.has_state = bool(session.facts["state"])
         self.truth_seconds = float(session.facts["exact_seconds"])
         self.heavy = self.truth_seconds > _HEAVY_SECONDS
         fixed, times = _HEAVY_ALLOWANCE
@@ -107,9 +126,25 @@ class _Trial:
         rest = [Case((structure,)) for structure in STRUCTURES if structure not in ("given", "normal")]
         if not baseline:  # each layout would cost torch.compile another compilation
             rest += [Case(("normal",), layout="strided"), Case(("given",), layout="shifted")]
+        yield from self._with_other_parameters()
         self.rng.shuffle(rest)
-        yield Case(rest[0].structures, layout=rest[0].layout, needed=not self.heavy)
-        yield from rest[1:]
+        yield replace(rest[0], needed=not self.heavy)
+        for case in rest[1:]:
+            moved = self.has_state and case.structures[0] in _MILD and self.rng.random() < _MOVED
+            yield replace(case, state=self.session.new_seed()) if moved and not self.heavy else case
+
+    def _with_other_parameters(self) -> Iterator[Case]:
+        """A kernel computes with the parameters it is given; and the laws on which nothing trivial passes."""
+        if self.has_state and self.heavy:  # one truth for all candidates of the session
+            shared = int(self.session.facts.setdefault("shared_state", self.session.new_seed()))
+            yield Case(("given",), needed=True, seed=shared, state=shared)
+        elif self.has_state:
+            for structure in ("given", "normal"):
+                yield Case((structure,), needed=True, state=self.session.new_seed())
+        met = {("given", False), ("normal", False), ("given", True), ("normal", True)}
+        for structure, other in self.session.facts["screen"]["telling"]:
+            if (structure, other) not in met:
+                yield Case((structure,), needed=True)
 
     def _shared(self) -> tuple[str, int]:
         """Structure and seed of a set whose truth other candidates of this session may already have paid for.
@@ -129,6 +164,8 @@ class _Trial:
         if len(seeds) > 1 and self.checks and case.structures[0] == "given":
             seeds[0] = self.checks[0].seed  # the first case's values once more, which also saves their truth
             seeds[1] = case.seed or seeds[1]
+        elif len(seeds) == 1:
+            seeds[0] = case.seed or seeds[0]
         self.sizes_tried += bool(case.sizes)
         prepared = self._prepare(case, seeds)
         if prepared is None:
@@ -150,11 +187,12 @@ class _Trial:
     def _prepare(self, case: Case, seeds: Sequence[int]) -> tuple[Message, list[int]] | None:
         message: Message = {"op": "prepare", "sets": list(zip(seeds, case.structures, strict=True))}
         message |= {"sequence": list(case.sequence), "sizes": case.sizes, "layout": case.layout}
-        message |= {"fresh": not self.checks}
+        message |= {"fresh": not self.checks, "state": case.state}
         try:
             return self.session.ask_oracle(message)
         except TaskError as error:
-            if case.structures == ("given",) and not case.sizes and not isinstance(error, ReferenceTooLarge):
+            ordinary = case.structures == ("given",) and not case.sizes and not case.state
+            if ordinary and not isinstance(error, ReferenceTooLarge):
                 raise
             if len(case.structures) > 1 and case.structures[1] != "given":  # outside the domain: repeat its own
                 return self._prepare(Case(("given", "given"), case.sequence, needed=True), seeds)

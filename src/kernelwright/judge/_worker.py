@@ -74,7 +74,12 @@ def _oracle(memory: int) -> Serve:
             return oracle.open(_task(message["task"], descriptors[0]), message["seed"])
         if op == "prepare":
             sets = [(int(seed), str(structure)) for seed, structure in message["sets"]]
-            return oracle.prepare(sets, message["sequence"], message["sizes"], message["layout"], message["fresh"])
+            how = message["sequence"], message["sizes"], message["layout"], message["fresh"], message["state"]
+            return oracle.prepare(sets, *how)
+        if op == "screen":
+            return oracle.screen(message["seed"]), []
+        if op == "settle":
+            return oracle.settle(), []
         if op == "check":
             return oracle.check(message["reply"]), []
         if op == "timing_sets":

@@ -2,7 +2,7 @@
 
 from kernelwright.task._aten import AtenGraph
 from kernelwright.task._cost import cost, measured_cost
-from kernelwright.task._inputs import STRUCTURES
+from kernelwright.task._inputs import STRUCTURES, Character, characterise, clone, redraw, resample
 from kernelwright.task._load import from_callable, from_source, in_domain, load, module_state, with_dtype
 from kernelwright.task._probe import footprint
 from kernelwright.task._scale import shrink
@@ -11,10 +11,13 @@ from kernelwright.task._task import Cost, DynamicSize, Reference, Task
 __all__ = [
     "STRUCTURES",
     "AtenGraph",
+    "Character",
     "Cost",
     "DynamicSize",
     "Reference",
     "Task",
+    "characterise",
+    "clone",
     "cost",
     "footprint",
     "from_callable",
@@ -23,6 +26,8 @@ __all__ = [
     "load",
     "measured_cost",
     "module_state",
+    "redraw",
+    "resample",
     "shrink",
     "with_dtype",
 ]
