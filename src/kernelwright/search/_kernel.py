@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kernelwright")
 
+_grad_enabled = torch.is_grad_enabled
+_NESTS = (list, tuple, dict)
+
 
 class Kernel:
     """The winner of a search, callable like the reference.
@@ -60,17 +63,20 @@ class Kernel:
         return self.outcome.measurement
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._generated:
-            return self._run(*args, **kwargs)
-        if kwargs:
-            return self._fall_back("keyword arguments are not part of the kernel's domain", args, kwargs)
-        if torch.is_grad_enabled() and (self._state_needs_grad or _needs_grad(args)):
-            reason = "gradients are needed; use torch.no_grad(), or torch.compile(backend='kernelwright') to train"
-            return self._fall_back(reason, args, kwargs)
+        if kwargs or (_grad_enabled() and self._generated and (self._state_needs_grad or _needs_grad(args))):
+            return self._unusual(args, kwargs)
         try:
             return self._run(*args)
         except OutsideDomain as error:
             return self._fall_back(str(error), args, kwargs)
+
+    def _unusual(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not self._generated:
+            return self._run(*args, **kwargs)
+        if kwargs:
+            return self._fall_back("keyword arguments are not part of the kernel's domain", args, kwargs)
+        reason = "gradients are needed; use torch.no_grad(), or torch.compile(backend='kernelwright') to train"
+        return self._fall_back(reason, args, kwargs)
 
     def _fall_back(self, reason: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if reason not in self._told:
@@ -168,9 +174,7 @@ def _capture(call: Callable[..., Any], inputs: tuple[Any, ...], dynamic: tuple[D
 
 def _needs_grad(args: tuple[Any, ...]) -> bool:
     for arg in args:
-        if isinstance(arg, torch.Tensor):
-            if arg.requires_grad:
-                return True
-        elif isinstance(arg, list | tuple | dict) and _needs_grad(tuple(pytree.tree_leaves(arg))):
+        needs = getattr(arg, "requires_grad", None)  # asking for the class of a tensor costs as much as the call
+        if needs or (needs is None and isinstance(arg, _NESTS) and _needs_grad(tuple(pytree.tree_leaves(arg)))):
             return True
     return False
