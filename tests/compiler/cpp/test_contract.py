@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -170,7 +171,33 @@ def _schedules() -> Iterator[Case]:
     yield einsum("mk,kn->nm", a, b, schedule=GemmSchedule("gemm", 14, 2, 966, 384, 384, 2), label="wide tile")
 
 
+def _as_direct(case: Case, **changes: int) -> Case:
+    """With its direct schedule, wherever that stands in the list."""
+    found = next(s for s in schedules(case.program, case.reduce) if s.strategy == "direct")
+    return replace(case, schedule=replace(found, **changes))
+
+
+def _direct() -> Iterator[Case]:
+    """Result channels as lanes: every edge of planes, pieces of rows, blocks of channels, both orders of memory."""
+    for stride, padding, dilation in [(1, 0, 1), (1, 1, 1), (2, 1, 1), (1, 2, 2), (2, 3, 2), (1, 6, 5)]:
+        options = {"stride": stride, "padding": padding, "dilation": dilation}
+        yield _as_direct(convolution(_rand(2, 19, 17, 18), _rand(21, 19, 3, 3), **options))
+        yield _as_direct(convolution(_rand(2, 32, 17, 18), _rand(40, 16, 3, 3), groups=2, **options), kc=5)
+        x, w = (t.to(memory_format=torch.channels_last) for t in (_rand(2, 19, 17, 18), _rand(21, 19, 3, 3)))
+        yield _as_direct(convolution(x, w, channels_last=True, bias=_rand(21), relu=True, **options))
+        yield _as_direct(convolution(x, w, channels_last=True, **options), kc=7)
+    yield _as_direct(convolution(_rand(2, 16, 7, 7), _rand(70, 16, 3, 3), padding=1, bias=_rand(70), relu=True))
+    yield _as_direct(convolution(_rand(2, 16, 40, 41), _rand(33, 16, 3, 3), padding=1), kc=6)
+    yield _as_direct(convolution(_rand(2, 20, 50), _rand(16, 20, 5), padding=3))
+    yield _as_direct(convolution(_rand(2, 20, 5, 6, 9), _rand(16, 20, 3, 3, 3), padding=1))
+    yield _as_direct(convolution(_rand(1, 16, 3, 9), _rand(16, 16, 7, 7), padding=3))
+    yield _as_direct(convolution(_rand(1, 16, 6, 6), _rand(16, 16, 1, 13), padding=6))
+    x, w = _rand(1, 16, 9, 9, dtype="float32"), _rand(16, 16, 3, 3, dtype="bfloat16")
+    yield _as_direct(convolution(x, w, padding=1))
+
+
 GROUPS = {
+    "direct": _direct,
     "matmuls": _matmuls,
     "dtypes": _dtypes,
     "symbolic": _symbolic,
@@ -218,6 +245,7 @@ def test_nothing_is_read_or_written_outside(tmp_path: Path) -> None:
     lab.add(einsum("bmk,bkn->bmn", _rand(3, 16, 16), _rand(3, 16, 17)))
     lab.add(einsum("mk,nk->mn", _rand(9, 131), _rand(41, 131)))
     lab.add(convolution(_rand(2, 3, 7, 7), _rand(5, 3, 3, 3)))
+    lab.add(_as_direct(convolution(_rand(2, 17, 7, 7), _rand(19, 17, 3, 3), padding=1)))
     lab.add(convolution(_rand(1, 20, 7, 7), _rand(20, 1, 3, 3), padding=1, groups=20))
     lab.add(einsum("mk,nk->mn", _rand(17, 33, dtype="bfloat16"), _rand(41, 33, dtype="bfloat16")))
     lab.add(einsum("km,kn->mn", _rand(33, 17, dtype="bfloat16"), _rand(33, 41, dtype="bfloat16")))
@@ -245,6 +273,8 @@ def test_schedules_begin_with_the_best_guess_and_fit_the_registers() -> None:
         (lambda: convolution(_rand(1, 4, 9, 9), _rand(4, 1, 3, 3), groups=4), "window"),
         (lambda: convolution(_rand(1, 64, 7, 7), _rand(64, 1, 3, 3), groups=64), "channels"),
         (lambda: einsum("mk,nk->mn", _rand(16, 512), _rand(300, 512)), "dot"),
+        (lambda: convolution(_rand(8, 64, 7, 7), _rand(64, 64, 3, 3), padding=1), "direct"),
+        (lambda: convolution(_rand(8, 64, 7, 7), _rand(64, 64, 1, 1)), "gemm"),
     ],
 )
 def test_strategy_follows_the_form(case: object, strategy: str) -> None:

@@ -7,7 +7,7 @@ channels are contiguous, bringing inputs into panels costs more than it saves. B
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..contraction import Contraction, flat_index, padded_dims
 from ..program import Axis, Index, Load, Program, Reduce
@@ -25,10 +25,9 @@ LEAST_ROW = 6  # results in a row
 WEIGHT_BYTES = 320 << 10  # of one block of weights: it is streamed from the second-level cache
 PARTIAL_BYTES = 192 << 10
 PACK_STEPS = 256  # steps of the weights whose places are tabulated at once
-SPARED = 0.97  # the share of a blocked product's work from which this is the better guess
+SPARED = 1.0  # the share of a blocked product's work from which this is the better guess
 BANKED = 0.9  # what each row adds where all rows' inputs lie in one bank of the nearest cache
 CONTIGUOUS = 1.4  # the same where channels are contiguous, so that a blocked product has much to bring into panels
-ALIASED = 1024  # channels so many elements apart compete for the same sets of the nearest cache
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,9 @@ def find_direct(program: Program, parts: Contraction) -> Direct | None:
         return None
     if program.tensors[x.tensor].dtype != "float32":
         return None
-    return _described(program, parts, x, w, [p for p in pixels if p.size != 1], outs)
+    ones = {axis.name: Index.const(0) for axis in axes if axis.size == 1}
+    x, w = (replace(load, index=tuple(i.substitute(ones) for i in load.index)) for load in (x, w))
+    return _described(program, parts, x, w, pixels, outs)
 
 
 def direct_schedules(found: Direct, threads: int) -> list[tuple[float, GemmSchedule]]:
@@ -114,10 +115,8 @@ def direct_schedules(found: Direct, threads: int) -> list[tuple[float, GemmSched
 
 
 def prefers_direct(program: Program, reduce: Reduce, found: Direct, cost: float, blocked: float) -> bool:
-    """Whether it has clearly less to do than a blocked product whose cost is ``blocked``."""
-    if _lanes_contiguous(program, reduce, found):
-        return cost < blocked * CONTIGUOUS
-    return cost < blocked * SPARED and found.channel_step % ALIASED != 0
+    """Whether it has less to do than a blocked product whose cost is ``blocked``."""
+    return cost < blocked * (CONTIGUOUS if _lanes_contiguous(program, reduce, found) else SPARED)
 
 
 def cut(found: Direct, rows: int) -> Pieces:
@@ -161,10 +160,10 @@ def _mixed(load: Load, parts: Contraction) -> bool:
 
 
 def _described(
-    program: Program, parts: Contraction, x: Load, w: Load, pixels: list[Axis], outs: tuple[Axis, ...]
+    program: Program, parts: Contraction, x: Load, w: Load, places: tuple[Axis, ...], outs: tuple[Axis, ...]
 ) -> Direct | None:
     flat, sizes = flat_index(program, x), {a.name: a.size for a in (*parts.batch, *parts.m, *parts.n, *parts.k)}
-    shape = program.tensors[x.tensor].shape
+    shape, pixels = program.tensors[x.tensor].shape, [p for p in places if p.size != 1]
     if not pixels or any(static(s) is None for s in (*shape, *(c for _, c in flat.terms), flat.offset)):
         return None
     column = min(pixels, key=lambda p: abs(_number(flat.coefficient(p.name))))
@@ -185,7 +184,7 @@ def _described(
     tap, channel = taps[0] if taps else None, plain[0]
     step, tap_step, channel_step = (_number(flat.coefficient(a.name)) if a else 0 for a in (column, tap, channel))
     found = Direct(
-        x, w, parts.batch, tuple(a for a in (*parts.m, *parts.n) if a.name in free and a is not column), outs,
+        x, w, parts.batch, tuple(p for p in places if p is not column), outs,
         column, tap, outer, channel, step, tap_step, channel_step,
         _reach(x.index[row], column, tap, _number(shape[row])),
         math.prod(_share(x.index[d], sizes, _number(shape[d])) for d in edges if d != row),

@@ -56,6 +56,8 @@ KW_ONCE void micro(const Run* run, int runs, int64_t kc, float* tile, bool add) 
     }
 }
 
+constexpr int STEPS = 512;  // summed in one go, about: errors grow with that and with the number of such blocks
+
 // What the generated code fixes: a tile of R x NV vectors; KW taps along the row, TAP elements apart; OUTER further taps;
 // COUNTS: every number of results that a tap may reach.
 template <int R_, int NV, int AS, int KS, int KW_, int TAP, int OUTER_, int... COUNTS>
@@ -70,6 +72,7 @@ struct Tile {
   static KW_ONCE void sum(const Piece<KW>& piece, const float* x, const int64_t* at, const int* which, int n,
                           const float* w, int64_t kc, float* tile, bool add) {
     Run run[TAPS];
+    const int most = static_cast<int>(max<int64_t>(1, STEPS / kc));
     for (int j = 0; j < KW;) {
       int from = piece.from[piece.order[j]], rows = piece.count[piece.order[j]], runs = 0;
       for (; j < KW && piece.from[piece.order[j]] == from && piece.count[piece.order[j]] == rows; ++j) {
@@ -80,8 +83,8 @@ struct Tile {
       if (!rows || !runs) continue;
       if (!add && rows < piece.rows)
         for (int i = 0; i < piece.rows * NR; i += 16) store(tile + i, vf{});
-      call(rows, run, runs, kc, tile + from * NR, add || rows < piece.rows);
-      add = true;
+      add |= rows < piece.rows;
+      for (int r = 0; r < runs; r += most, add = true) call(rows, run + r, min(most, runs - r), kc, tile + from * NR, add);
     }
     if (!add)
       for (int i = 0; i < piece.rows * NR; i += 16) store(tile + i, vf{});
