@@ -74,7 +74,7 @@ def instead(
     """
     dtype = statement.value.dtype
     total = total or Acc(dtype)
-    store, end = statement.store, _finished(statement.epilogue, total)
+    store, end = statement.store, finished(statement.epilogue, total)
     written, after = statement, []
     if linear(statement.epilogue, Acc) is None or not covers(program, statement, store.tensor):
         # The epilogue may hide what is not finite: look at the sum itself.
@@ -82,12 +82,12 @@ def instead(
         index = tuple(Index.axis(a.name) for a in statement.axes)
         store, end = Store(made.name, index), total
         written = replace(statement, store=store, epilogue=Acc(dtype))
-        last = _finished(statement.epilogue, Load(made.name, index, dtype))
+        last = finished(statement.epilogue, Load(made.name, index, dtype))
         after = [renamed(fresh, Map(statement.axes, last, statement.store))]
     if raxes:
         quick: Map | Reduce = Reduce(statement.axes, raxes, "sum", value, store, end)
     else:
-        quick = Map(statement.axes, _finished(end, value), store)
+        quick = Map(statement.axes, finished(end, value), store)
     cheap = [*before, renamed(fresh, quick)]
     flag = fresh.tensor((1,), "bool")
     moved = _feeders(program, position, {_root_of(fresh, n) for s in cheap for n in reads(s)})
@@ -189,9 +189,9 @@ def _is(node: Expr, leaf: object) -> bool:
     return isinstance(node, leaf) if isinstance(leaf, type) else node == leaf
 
 
-def _finished(epilogue: Expr, value: Expr) -> Expr:
+def finished(epilogue: Expr, value: Expr) -> Expr:
     """An epilogue with the accumulator's value put in."""
     return rewrite(epilogue, lambda node: value if isinstance(node, Acc) else None)
 
 
-__all__ = ["Fresh", "instead", "linear", "renamed"]
+__all__ = ["Fresh", "finished", "instead", "linear", "renamed"]

@@ -28,6 +28,7 @@ from ._dataflow import (
     writes,
 )
 from .factors import reorder_products
+from .pieces import read_pieces
 from .program import (
     Acc,
     Axis,
@@ -55,15 +56,22 @@ _MAX_NODES = 256
 
 def fuse(program: Program) -> Program:
     """All rewrites, to a fixed point."""
-    program = fold_constants(program)
+    program = _settled(fold_constants(program))
+    while (apart := read_pieces(program)) != program:
+        program = _settled(apart)
+    for rewrite_once in (algebra.select_instead_of_multiply, reorder_products, common_statements, remove_dead):
+        program = rewrite_once(program)
+    return program
+
+
+def _settled(program: Program) -> Program:
+    """The rewrites that save passes, until nothing changes."""
     for _ in range(64):
         before = program
         for rewrite_once in _REWRITES:
             program = rewrite_once(program)
         if program == before:
             break
-    for rewrite_once in (algebra.select_instead_of_multiply, reorder_products, common_statements, remove_dead):
-        program = rewrite_once(program)
     return program
 
 
@@ -244,7 +252,7 @@ def _matched(
     if partial:
         return _matched_part(program, producer, consumer, load)
     if not same(numel(tuple(a.size for a in consumer.axes)), numel(tuple(a.size for a in producer.axes))):
-        return None
+        return _matched_slice(producer, consumer, load) if isinstance(producer, Reduce) else None
     found = match(
         producer.axes,
         place(program, written.tensor, written.index),
@@ -275,6 +283,25 @@ def _matched_part(
     if len(bindings) != len(consumer.axes):
         return None
     return producer.axes, {}, bindings
+
+
+def _matched_slice(
+    producer: Reduce, consumer: Map, load: Load
+) -> tuple[tuple[Axis, ...], dict[str, Index], dict[str, Index]] | None:
+    """A consumer that reads a part of what was written, each element once: only that part is computed."""
+    if load.tensor != producer.store.tensor:
+        return None
+    bindings: dict[str, Index] = {}
+    used: list[str] = []
+    for read, written in zip(load.index, producer.store.index, strict=True):
+        if not read.is_affine or len(read.terms) > 1 or written.offset != 0 or len(written.terms) > 1:
+            return None
+        used += [str(term) for term, _ in read.terms]
+        if written.terms:
+            bindings[str(written.terms[0][0])] = read
+    if sorted(used) != sorted(a.name for a in consumer.axes) or len(bindings) != len(producer.axes):
+        return None
+    return consumer.axes, bindings, {}
 
 
 @repeat
