@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ._dataflow import Flow, extern_tensors, reads, rewrite, root, writes
+from ._steps import separated
+from .fuse import is_product
 from .program import (
     Acc,
     Axis,
@@ -43,13 +45,16 @@ Access = tuple[str, tuple[Index, ...]]
 
 
 def reroll(program: Program) -> Program:
-    """Every run of repeating steps with a product of a state, as a loop."""
+    """Every run of repeating steps with a product of a state, as a loop; the program itself where there is none."""
+    if sum(is_product(s) for s in program.statements) < LEAST or next(_runs(program), None) is None:
+        return program
+    rolled, current = program, separated(program)
     while True:
-        flow = Flow.of(program)
-        rolled = next((found for run in _runs(program) if (found := _rolled(program, run, flow)) is not None), None)
-        if rolled is None:
-            return program
-        program = rolled
+        flow = Flow.of(current)
+        found = next((f for run in _runs(current) if (f := _rolled(current, run, flow)) is not None), None)
+        if found is None:
+            return rolled
+        rolled = current = found
 
 
 # ── what repeats ─────────────────────────────────────────────────────────────────────────────────────────────────
