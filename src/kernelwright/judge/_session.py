@@ -22,7 +22,7 @@ from ._measure import measure
 from ._process import Worker, WorkerFault, WorkerLost
 from ._protocol import Message
 from ._verdict import Measurement, OutOfTime, Verdict
-from ._verify import verify
+from ._verify import unscored, verify
 from ._worker import task_to_json
 
 _MEMORY_SHARE = 0.7  # of what is free when the session begins
@@ -99,6 +99,13 @@ class Session:
                 found, _ = self.ask_oracle({"op": "cost"})
                 self._cost = Cost(float(found["flops"]), float(found["bytes"]))
             return self._cost
+
+    @property
+    def unscored(self) -> str:
+        """Why no verdict on this task's candidates proves anything, as a sentence; "" when they do."""
+        with self._lock:
+            self.start()
+            return unscored(self)
 
     def turn_to(self, task: Task) -> None:
         """Judge another task with the same workers, which forget this one: starting them takes seconds."""

@@ -82,6 +82,12 @@ def screen(session: Session) -> Message:
     return dict(session.facts["screen"])
 
 
+def unscored(session: Session) -> str:
+    """Why no verdict on this task's candidates proves anything, as a sentence; "" when they do."""
+    passed = str(screen(session)["unscored"])
+    return f"{session.task.name} is not scored: {passed}." if passed else ""
+
+
 class _Trial:
     """One candidate's way through the cases."""
 

@@ -62,7 +62,10 @@ class State:
             return ""
         usual = largest()
         for law in LAWS:
-            self._write(redraw_state(self._given, law, seed))
+            new = redraw_state(self._given, law, seed)
+            if all(torch.equal(new[name], tensor) for name, tensor in self._given.items()):
+                continue  # there is nothing that this law moves
+            self._write(new)
             if largest() <= _GROWTH * max(usual, 1.0):
                 return law
         return ""

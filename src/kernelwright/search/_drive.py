@@ -111,6 +111,7 @@ class _Search:
     first_winner: float | None = None
     reason: str = ""
     cost: Cost | None = None
+    unscored: str = ""
     overhead: float = _OVERHEAD
     startup: float = 0.0  # seconds until the judge was ready
     capturing: float = 0.0
@@ -151,6 +152,8 @@ class _Search:
         begin = time.monotonic()
         self.session.start()
         self.startup = time.monotonic() - begin
+        self.cost, self.unscored = self.session.cost, self.session.unscored
+        self.session.prepare_timing()
 
     def _explore(
         self, pool: ThreadPoolExecutor, warm: Future[None], propose: Callable[[], Proposer], seed: Candidate | None
@@ -162,7 +165,6 @@ class _Search:
         self.tell("stage", "compile")
         built = list(pool.map(self._build, batch))
         warm.result()
-        self.cost = self.session.cost
         self.tell("stage", "judge")
         while batch:
             for candidate, result in zip(batch, built, strict=True):
@@ -353,6 +355,8 @@ class _Search:
             rejected = next((t.verdict.reason for t in self.trials if t.verdict.status == "rejected"), "")
             status = "baseline"
             reason = self.reason or f"{best.candidate.label} is served: {rejected or 'it is the fastest.'}"
+        if best is not None and self.unscored:  # what is served was accepted, as anything would have been
+            status, reason = "unscored", self.unscored
         return Outcome(
             task=self.task,
             status=status,

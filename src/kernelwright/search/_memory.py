@@ -76,6 +76,8 @@ class Memory:
             return Recalled(candidate, None, why)
         search = search or {}
         status = "baseline" if candidate.proposer == "baseline" else "won"
+        if search.get("status") == "unscored":
+            status = "unscored"
         outcome = Outcome(
             task=self._task,
             status=status,
@@ -84,7 +86,7 @@ class Memory:
             measurement=_measurement(measurement.content),
             candidates=_trials(search.get("trials", ()), known),
             seconds=time.perf_counter() - start,
-            reason=search.get("reason", "") if status == "baseline" else "",
+            reason=search.get("reason", "") if status != "won" else "",
             from_archive=True,
             cost=Cost(**search["cost"]) if search.get("cost") else None,
             first_winner_seconds=search.get("first_winner_seconds"),
@@ -150,7 +152,7 @@ def _unfinished(search: Mapping[str, Any] | None, level: int, budget: float) -> 
         return "how it was found is not known"
     if level > search["level"]:
         return "more effort is asked for than was spent on it"
-    if search["status"] == "won":
+    if search["status"] in ("won", "unscored"):
         return ""
     if budget > search["budget"]:
         return "nothing was found with a smaller budget"
