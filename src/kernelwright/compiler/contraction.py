@@ -47,6 +47,8 @@ def is_contraction(program: Program, statement: Statement) -> bool:
     value = statement.value
     if not isinstance(value, Op) or value.name != "mul" or value.dtype not in _VALUES:
         return False
+    if value.args[0] == value.args[1]:
+        return False  # a sum of squares reads one tensor once: an ordinary reduction
     return all(isinstance(arg, Load) and _readable(program, arg, value.dtype) for arg in value.args)
 
 

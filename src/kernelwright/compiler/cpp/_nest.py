@@ -139,7 +139,7 @@ def variants(context: Context, interior: Ranges) -> list[tuple[str, Ranges]]:
 
 
 def _lead(context: Context, stage: Stage, lane: Axis) -> str:
-    """Where a stage of maps streams to at the begin of the lane axis; streams want whole cache lines."""
+    """Where a stage of maps streams to at the begin of the lane axis; streams want whole vectors of memory."""
     for statement in stage.statements:
         name = statement.store.tensor
         flat = flatten(context.program.tensors[name], statement.store.index)

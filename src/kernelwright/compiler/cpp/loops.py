@@ -35,14 +35,14 @@ from ._stages import (
     step_of,
 )
 from ._sweep import emit_sweep, sweepable, worth_sweeping
-from ._transposed import cross_axis, emit_transposed
+from ._transposed import cross_axis, emit_transposed, writing_axis
 from .printer import store_type
 
 LAST_CACHE = 32 << 20  # results larger than this are better written around the caches
 LEAST_STREAM = 4 << 20  # bytes of a result that is worth writing around the caches beside a larger one
 LEAST_UNITS = 60_000.0  # work in vector loads below which waking another thread costs more than it gives
 FEW_ITEMS = 8  # fewer items than this leave threads idle: a long reduction is shared out instead
-CROSS = 64  # length of a tile along the second axis of a transposing map
+CROSS = 256  # length of a tile along the second axis of a transposing map
 SWEEP = 1024  # results of a tile that is swept row by row
 CHUNK = 8192  # elements of a long axis that one item takes
 EVEN = 0.85  # share of the threads that rows must keep busy on average, else all threads share every row
@@ -229,7 +229,8 @@ def _guess(normal: Normal, cache: int) -> LoopSchedule:
     large = points(_everything(normal)) > 1 << 17
     longest = items < FEW_ITEMS and large and _parted(normal) is not None
     busy = items / max(1, -(-items // _threads()) * _threads())  # of all threads, on average
-    phases = large and len(normal.statements) > 1 and not longest and busy < EVEN and _phased(normal)
+    several = len(normal.statements) > 1 and points(_everything(normal)) > 1 << 16
+    phases = several and not longest and busy < EVEN and _phased(normal)
     return LoopSchedule(
         tile=tile, tile_size=size, cross=cross, split=longest, stream=stream, sweep=sweep, phases=phases
     )
@@ -265,7 +266,7 @@ def _tile_axis(normal: Normal) -> str | None:
             best = (cost, name)
     if best[1] is None and not _reducing(normal) and normal.outer:
         return normal.outer[-1].name
-    return best[1]
+    return writing_axis(normal, best[1])
 
 
 def _result_bytes(normal: Normal) -> int:

@@ -670,10 +670,11 @@ KW_INLINE void stream(T* p, vec_t<T> x, int n) {
   if (__builtin_constant_p(n) && n == W && !(reinterpret_cast<uint64_t>(p) & unit)) stream(p, x);
   else store(p, x, n);
 }
-// Elements before the next cache line.
+// Elements before the next place where stream() can begin: fewer than sixteen.
 template <class T>
 KW_INLINE int64_t lead(const T* p) {
-  return static_cast<int64_t>((64 - (reinterpret_cast<uint64_t>(p) & 63)) % 64 / sizeof(T));
+  constexpr uint64_t unit = sizeof(typename Raw<T>::bits);
+  return static_cast<int64_t>((unit - reinterpret_cast<uint64_t>(p) % unit) % unit / sizeof(T));
 }
 KW_INLINE void stream_fence() {
 #ifdef __SSE__
