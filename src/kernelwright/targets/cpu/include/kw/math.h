@@ -1,9 +1,11 @@
 // Mathematical functions on scalars and on sixteen lanes. Semantics are torch's for the same name.
 //
-// float32 lanes are computed in vector arithmetic (elementary.h); float64 lanes call the C library one by one.
+// float32 lanes are computed in vector arithmetic (elementary.h), float64 lanes too where wide.h has the function; the rest
+// call the C library one by one.
 #pragma once
 #include <kw/divide.h>
 #include <kw/elementary.h>
+#include <kw/wide.h>
 #include <kw/reduce.h>
 
 namespace kw {
@@ -33,6 +35,8 @@ KW_INLINE V each(V x, V y, const F& f) {
   KW_INLINE vd NAME(vd x) {                                                                          \
     return each(x, [](double a) { return FN(a); });                                                  \
   }
+#define KW_LIBM_S(NAME, FN) \
+  KW_INLINE double NAME(double x) { return FN(x); }
 #define KW_LIBM_F(NAME, FN) \
   KW_INLINE float NAME(float x) { return FN(x); }
 #define KW_LIBM_2(NAME, F32, F64)                                                                    \
@@ -44,22 +48,22 @@ KW_INLINE V each(V x, V y, const F& f) {
   KW_INLINE vd NAME(vd x, vd y) {                                                                    \
     return each(x, y, [](double a, double b) { return F64(a, b); });                                 \
   }
-KW_LIBM_D(exp, __builtin_exp)
-KW_LIBM_D(exp2, __builtin_exp2)
-KW_LIBM_D(expm1, __builtin_expm1)
-KW_LIBM_D(log, __builtin_log)
-KW_LIBM_D(log2, __builtin_log2)
-KW_LIBM_D(log10, __builtin_log10)
-KW_LIBM_D(log1p, __builtin_log1p)
-KW_LIBM_D(sin, __builtin_sin)
-KW_LIBM_D(cos, __builtin_cos)
+KW_LIBM_S(exp, __builtin_exp)
+KW_LIBM_S(exp2, __builtin_exp2)
+KW_LIBM_S(expm1, __builtin_expm1)
+KW_LIBM_S(log, __builtin_log)
+KW_LIBM_S(log2, __builtin_log2)
+KW_LIBM_S(log10, __builtin_log10)
+KW_LIBM_S(log1p, __builtin_log1p)
+KW_LIBM_S(sin, __builtin_sin)
+KW_LIBM_S(cos, __builtin_cos)
 KW_LIBM_D(tan, __builtin_tan)
 KW_LIBM_D(asin, __builtin_asin)
 KW_LIBM_D(acos, __builtin_acos)
 KW_LIBM_D(atan, __builtin_atan)
 KW_LIBM_D(sinh, __builtin_sinh)
 KW_LIBM_D(cosh, __builtin_cosh)
-KW_LIBM_D(tanh, __builtin_tanh)
+KW_LIBM_S(tanh, __builtin_tanh)
 KW_LIBM_D(asinh, __builtin_asinh)
 KW_LIBM_D(acosh, __builtin_acosh)
 KW_LIBM_D(atanh, __builtin_atanh)
@@ -102,6 +106,7 @@ KW_INLINE vf lgamma(vf x) {
 }
 KW_LIBM_2(fmod, __builtin_fmodf, __builtin_fmod)
 #undef KW_LIBM_D
+#undef KW_LIBM_S
 #undef KW_LIBM_F
 #undef KW_LIBM_2
 
@@ -346,7 +351,6 @@ struct LogSumExp {
 
 KW_INLINE float sigmoid(float x) { return 1.0f / (1.0f + exp(-x)); }
 KW_INLINE double sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
-KW_INLINE vd sigmoid(vd x) { return 1.0 / (1.0 + exp(-x)); }
 
 }  // namespace kw
 
