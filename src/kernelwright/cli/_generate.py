@@ -51,7 +51,6 @@ def generate(
     check_budget(budget)
     folder = writable_folder(out, "--out")
     document, pins = writable_file(json, "--json"), writable_file(lock, "--lock")
-    check_target(target)
     command = command_line("generate", [source], target=target, budget=budget, effort=effort, scale=scale)
     try:
         outcome, facts, interrupted = _search(source, target, budget, effort, scale, pins)
@@ -69,6 +68,31 @@ def _search(
     source: str, target: str, budget: float, effort: str, scale: str, lock: Path | None
 ) -> tuple[Outcome, Facts, bool]:
     """Run the search under its live picture; tell whether the user interrupted it."""
+    from kernelwright.judge import dismiss, start_early
+
+    if not _seems_known(source):
+        start_early()
+    try:
+        return _search_now(source, target, budget, effort, scale, lock)
+    finally:
+        dismiss()
+
+
+def _seems_known(source: str) -> bool:
+    """Whether the archive may hold a winner for SOURCE, or SOURCE is wrong: no process need be started early then."""
+    from kernelwright.archive import Archive
+
+    path, _, name = source.partition(":")
+    with Archive() as archive:
+        return not Path(path).is_file() or any(
+            row.winners and row.name in (name, Path(path).stem) for row in archive.tasks()
+        )
+
+
+def _search_now(
+    source: str, target: str, budget: float, effort: str, scale: str, lock: Path | None
+) -> tuple[Outcome, Facts, bool]:
+    check_target(target)
     from kernelwright.task import from_source
 
     task = from_source(source, scale=scale)  # first: a wrong SOURCE is told before anything slow is imported

@@ -52,7 +52,7 @@ class _Contest:
         self.session, self.candidate, self.rivals = session, candidate, rivals
 
     def run(self, seconds: float, checked: int, notes: list[str]) -> Measurement:
-        cold = _share_sets(self.session)
+        cold = share_sets(self.session)
         warm: dict[str, tuple[str, float]] = {}  # rival's label -> the worker's name for it, seconds of a call
         for rival in self.rivals:
             warm[rival.label] = self._prepare_rival(rival)
@@ -147,7 +147,7 @@ def count_sets(input_bytes: int, state_bytes: int, cache: int, room: int) -> tup
     return (_WARM_SETS if 2 * _WARM_SETS * input_bytes <= room else 2), False
 
 
-def _share_sets(session: Session) -> bool:
+def share_sets(session: Session) -> bool:
     """Draw the sets once for a session; hand them to every new candidate process."""
     facts = session.facts
     if not session.timing:

@@ -12,20 +12,17 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
-import psutil
-
 from .. import errors
 from ..errors import KernelwrightError, ReferenceFailed, ReferenceTooLarge, ReferenceTooSlow
 from ..targets import Candidate
 from ..task import Cost, Task
-from ._measure import measure
+from ._early import worker_for
+from ._measure import measure, share_sets
 from ._process import Worker, WorkerFault, WorkerLost
 from ._protocol import Message
 from ._verdict import Measurement, OutOfTime, Verdict
 from ._verify import unscored, verify
 from ._worker import task_to_json
-
-_MEMORY_SHARE = 0.7  # of what is free when the session begins
 
 
 class Session:
@@ -41,15 +38,15 @@ class Session:
     def __init__(self, task: Task, *, time_limit: float = 60.0, memory_limit: int | None = None) -> None:
         self.task = task
         self.time_limit = time_limit
-        self.memory_limit = memory_limit or int(psutil.virtual_memory().available * _MEMORY_SHARE)
         self.deadline: float | None = None
         self.facts: Message = {}  # what the oracle found out about the reference
         self.timing: Message = {}  # the argument sets of measurements, kept for all candidates
         self.timing_descriptor = -1
         self.shared_sets: list[tuple[str, int]] = []  # structures and seeds that several candidates meet
         self.timed_in = 0  # the candidate process (its number) that holds the sets
-        self._oracle = Worker("oracle", self.memory_limit)
-        self._candidate = Worker("candidate", self.memory_limit)
+        self._oracle = worker_for("oracle", memory_limit)
+        self._candidate = worker_for("candidate", memory_limit)
+        self.memory_limit = self._oracle.memory_limit
         self._opened = {"oracle": 0, "candidate": 0}
         self._state_descriptor = self._payload_descriptor = -1
         self._cost: Cost | None = None
@@ -73,6 +70,7 @@ class Session:
             self._oracle.spawn()
             self._candidate.spawn()
             self._open_oracle()
+            self._open_candidate()
 
     def verify(self, candidate: Candidate) -> Verdict:
         """Is the candidate right? Whatever it does costs it its verdict and nothing else."""
@@ -99,6 +97,12 @@ class Session:
                 found, _ = self.ask_oracle({"op": "cost"})
                 self._cost = Cost(float(found["flops"]), float(found["bytes"]))
             return self._cost
+
+    def prepare_timing(self) -> None:
+        """Draw the values of measurements; done by the first measurement otherwise."""
+        with self._lock:
+            self.start()
+            share_sets(self)
 
     @property
     def unscored(self) -> str:
