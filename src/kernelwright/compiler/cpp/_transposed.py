@@ -12,7 +12,7 @@ from ..program import Axis, Index, Load, Map
 from ._indices import flatten, size_text, static
 from ._nest import INLINE, Context, Text, bounds_of, finish_map
 from ._normal import Normal
-from ._stages import Stage, stages, step_of
+from ._stages import Stage, W, extent, stages, step_of
 from .printer import Printer, Temp
 
 _VECTORS = ("float32", "bfloat16", "float16", "int32", "int16", "int8", "uint8")  # one 64-byte vector of lanes
@@ -43,6 +43,23 @@ def cross_axis(normal: Normal, lane: str | None) -> str | None:
     return max(votes, key=lambda name: votes[name], default=None)
 
 
+def writing_axis(normal: Normal, lane: str | None) -> str | None:
+    """The lane axis of a map: the one given, unless it would scatter results that another axis writes side by side
+    once what it reads is transposed. (Loads and stores at a stride look alike to a count of accesses; only the loads
+    can be turned in registers.)"""
+    statements = normal.statements
+    if lane is None or any(not isinstance(s, Map) or len(s.axes) != len(normal.outer) for s in statements):
+        return lane
+    stores = [flatten(normal.program.tensors[s.store.tensor], s.store.index) for s in statements]
+    if any((step := step_of(flat, lane)) is not None and static(step) in (0, 1) for flat in stores):
+        return lane
+    for axis in (a for a in normal.outer if extent(a.size) >= W):
+        steps = [step_of(flat, axis.name) for flat in stores]
+        if all(step is not None and static(step) == 1 for step in steps) and cross_axis(normal, axis.name):
+            return axis.name
+    return lane
+
+
 def _is_block(normal: Normal, load: Load, lane: str, cross: str) -> bool:
     tensor = normal.program.tensors[load.tensor]
     if load.fill is not None or tensor.dtype not in _VECTORS:
@@ -57,12 +74,9 @@ def _is_block(normal: Normal, load: Load, lane: str, cross: str) -> bool:
 def emit_transposed(context: Context, normal: Normal, stage: Stage, lane: str, cross: str, text: Text) -> None:
     """Print the loops over the blocks of the item's two tiles."""
     blocks = _blocks(normal, stage, lane, cross)
-    axis = next(a for a in stage.axes if a.name == cross)
-    begin, end = bounds_of(context, axis)
     text.open()
-    text.loop(f"{cross}_0", begin, end, "kw::W")
-    text(f"const int count = int(kw::min<int64_t>(kw::W, {end} - {cross}_0));")
-    text.open(f"const auto block = [&](const int64_t {lane}, const int lanes, const int across) {INLINE}")
+    parameters = f"const int64_t {lane}, const int64_t {cross}_0, const int lanes, const int across"
+    text.open(f"const auto block = [&]({parameters}) {INLINE}")
     for number, block in enumerate(blocks):
         tensor = normal.program.tensors[block.load.tensor]
         kind = "kw::vf" if "float" in tensor.dtype else "kw::vi"
@@ -86,16 +100,20 @@ def emit_transposed(context: Context, normal: Normal, stage: Stage, lane: str, c
         text(line)
     text.close()
     text.close("};")
-    _emit_calls(context, next(a for a in stage.axes if a.name == lane), text)
-    text.close()
+    axes = {a.name: a for a in stage.axes}
+    _emit_calls(context, axes[lane], axes[cross], text)
     text.close()
 
 
-def _emit_calls(context: Context, lane: Axis, text: Text) -> None:
-    begin, end = bounds_of(context, lane)
-    text(f"int64_t at = {begin};")
-    text(f"if (count == kw::W) for (; at + kw::W <= {end}; at += kw::W) block(at, kw::W, kw::W);")
-    text(f"for (; at < {end}; at += kw::W) block(at, int(kw::min<int64_t>(kw::W, {end} - at)), count);")
+def _emit_calls(context: Context, lane: Axis, cross: Axis, text: Text) -> None:
+    """Sixteen rows at a time are read along the second axis: few streams, each in order, whatever lies between rows."""
+    (begin, end), (first, last) = bounds_of(context, lane), bounds_of(context, cross)
+    text.loop("at", begin, end, "kw::W")
+    text(f"int64_t next = {first};")
+    text(f"if (at + kw::W <= {end}) for (; next + kw::W <= {last}; next += kw::W) block(at, next, kw::W, kw::W);")
+    lanes, across = f"int(kw::min<int64_t>(kw::W, {end} - at))", f"int(kw::min<int64_t>(kw::W, {last} - next))"
+    text(f"for (; next < {last}; next += kw::W) block(at, next, {lanes}, {across});")
+    text.close()
 
 
 def _blocks(normal: Normal, stage: Stage, lane: str, cross: str) -> list[Block]:
