@@ -283,19 +283,18 @@ class _Roller:
 
     def run(self) -> tuple[Program, Recur]:
         """The program with the loop, and the loop."""
-        looping = self._looping()
-        hoisted: list[Statement] = []
-        body: list[Map | Reduce] = []
-        for j in range(self.period):
-            if j in looping:
-                body.append(self._in_loop(j, looping))
-            else:
-                hoisted.append(self._hoisted(j, looping))
+        every = self._looping()
+        sunk = self._sunk(every)
+        looping = every - sunk
+        kept_steps: dict[int, str] = {}
+        hoisted = [self._hoisted(j, looping) for j in range(self.period) if j not in every]
+        body = [self._in_loop(j, looping) for j in range(self.period) if j in looping]
+        after = [self._hoisted(j, looping, kept_steps) for j in sorted(sunk)]
         starts = [self._start(j) for j in self.states]
-        outside, copies = self._outside(looping)
+        outside, copies = self._outside(looping, kept_steps)
         recur = Recur(self.axis, (*body, *copies))
         before = self.program.statements[: self.start]
-        statements = (*before, *starts, *hoisted, recur, *outside)
+        statements = (*before, *starts, *hoisted, recur, *after, *outside)
         kept = {n for m in self.made[1:] for j, n in enumerate(m) if j not in self.fixed}
         tensors = {n: t for n, t in self.tensors.items() if n not in kept}
         return replace(self.program, statements=statements, tensors=tensors), recur
@@ -313,11 +312,27 @@ class _Roller:
                 return found
             found |= more
 
+    def _sunk(self, looping: set[int]) -> set[int]:
+        """Products that no state needs, and what they lead to: computed for all steps at once, after the loop."""
+        needed = set(self.states)
+        while True:
+            more = {p.made for j in needed for p in self.places[j] if p.made is not None and p.made not in needed}
+            if not more:
+                break
+            needed |= more
+        sunk: set[int] = set()
+        for j in range(self.period):
+            made = {p.made for p in self.places[j][:-1]}
+            if j not in needed and j in looping and (isinstance(self.steps[0][j], Reduce) or made & sunk):
+                _require(not any(p.before for p in self.places[j]))
+                sunk.add(j)
+        return sunk
+
     def _at(self, index: tuple[Index, ...], place: _Place) -> tuple[Index, ...]:
         """An index of the first step, in every step."""
         return tuple(i + Index.axis(self.axis.name) * g for i, g in zip(index, place.growth, strict=True))
 
-    def _moved(self, j: int, looping: set[int]) -> Map | Reduce:
+    def _moved(self, j: int, looping: set[int], kept: dict[int, str] | None = None) -> Map | Reduce:
         """The statement of the first step, with its loads as they are in every step."""
         statement = self.steps[0][j]
         places = iter(self.places[j][:-1])
@@ -326,7 +341,7 @@ class _Roller:
         def visit(expr: Expr) -> Expr:
             if id(expr) not in memo:
                 if isinstance(expr, Load):
-                    memo[id(expr)] = self._load(expr, next(places), looping)
+                    memo[id(expr)] = self._load(expr, next(places), looping, kept)
                 else:
                     children = tuple(visit(c) for c in expr.children())
                     memo[id(expr)] = expr.rebuild(children) if children else expr
@@ -337,12 +352,14 @@ class _Roller:
             return replace(statement, value=value, epilogue=visit(statement.epilogue))
         return replace(statement, value=visit(statement.value))
 
-    def _load(self, load: Load, place: _Place, looping: set[int]) -> Load:
+    def _load(self, load: Load, place: _Place, looping: set[int], kept: dict[int, str] | None) -> Load:
         if place.made is None:
             return replace(load, index=self._at(load.index, place))
         name = self.made[0][place.made]
         if place.made in looping:
-            return replace(load, tensor=name)
+            if kept is None:
+                return replace(load, tensor=name)
+            name = self._history(place.made, kept)
         return replace(load, tensor=name, index=(Index.axis(self.axis.name), *load.index))
 
     def _in_loop(self, j: int, looping: set[int]) -> Map | Reduce:
@@ -350,12 +367,15 @@ class _Roller:
         index = self._at(statement.store.index, self.places[j][-1])
         return replace(statement, store=Store(statement.store.tensor, index))
 
-    def _hoisted(self, j: int, looping: set[int]) -> Map | Reduce:
-        """All steps at once: one more axis, one more dimension of the result."""
-        statement = self._moved(j, looping)
+    def _hoisted(self, j: int, looping: set[int], kept: dict[int, str] | None = None) -> Map | Reduce:
+        """All steps at once: one more axis, one more dimension of the result; ``kept`` where it follows the loop."""
+        statement = self._moved(j, looping, kept)
         name = statement.store.tensor
-        self.tensors[name] = self._longer(self.program.tensors[name], name)
-        store = Store(name, (Index.axis(self.axis.name), *statement.store.index))
+        if j in self.fixed:
+            store = Store(name, self._at(statement.store.index, self.places[j][-1]))
+        else:
+            self.tensors[name] = self._longer(self.program.tensors[name], name)
+            store = Store(name, (Index.axis(self.axis.name), *statement.store.index))
         # Axes are unique in a program: the hoisted statement gets a step axis of its own.
         own = Axis(f"{self.axis.name}{j}", self.axis.size)
         return _renamed_axis(replace(statement, axes=(self.axis, *statement.axes), store=store), self.axis, own)
@@ -377,13 +397,12 @@ class _Roller:
 
     # ── readers of what the steps make ──
 
-    def _outside(self, looping: set[int]) -> tuple[list[Statement], list[Map]]:
+    def _outside(self, looping: set[int], kept: dict[int, str]) -> tuple[list[Statement], list[Map]]:
         """The statements after the loop, and what the loop keeps for them."""
         where = {n: (k, j) for k, names in enumerate(self.made) for j, n in enumerate(names) if j not in self.fixed}
         _require(not any(n in where for n in self.program.outputs))
         rest = list(self.program.statements[self.end :])
         taken, copies = self._absorbed(rest, where, looping)
-        kept: dict[int, str] = {}
 
         def fn(node: Expr) -> Expr | None:
             if not isinstance(node, Load) or node.tensor not in where:
