@@ -35,8 +35,9 @@ _LEADERS = 3  # so many of the fastest may fail in the final run before the user
 _BRIEFEST = 0.2  # seconds: a final measurement shorter than that says no more than the glance before it
 _OVERHEAD = 1.5  # seconds around a measurement (drawing values, warming up, checking) until one was seen
 # A rival's compilation as a multiple of what this machine, as busy as it is, just took to start the judge and to
-# capture the task: the same kind of work (importing torch, tracing). A guess; the rival's own first time replaces it.
+# capture the task: the same kind of work (importing torch, tracing). Once one was compiled, its time is the measure.
 _RIVAL_FACTORS = {"default": 1.5, "max-autotune": 2.5}
+_NEXT_RIVAL = 1.5
 _ACCEPTED = Verdict("accepted", "the reference itself")
 
 
@@ -115,6 +116,7 @@ class _Search:
     overhead: float = _OVERHEAD
     startup: float = 0.0  # seconds until the judge was ready
     capturing: float = 0.0
+    compiling: float = 0.0  # seconds of the rival compiled last
 
     # ── telling ──
 
@@ -162,6 +164,8 @@ class _Search:
         proposer, batch = self._first_guess(propose)
         if seed is not None and seed.source and seed.digest not in {c.digest for c in batch}:
             batch.insert(0, seed)
+        if self.left <= 0:
+            raise OutOfTime
         self.tell("stage", "compile")
         built = list(pool.map(self._build, batch))
         warm.result()
@@ -172,8 +176,17 @@ class _Search:
                 cost = self._try(candidate, *result)
                 if proposer is not None:
                     proposer.feedback(candidate, cost)
-            batch = proposer.propose(_AT_ONCE) if proposer is not None and self._wants_more() else []
+            batch = self._next_batch(proposer) if proposer is not None and self._wants_more() else []
             built = list(pool.map(self._build, batch))
+
+    def _next_batch(self, proposer: Proposer) -> list[Candidate]:
+        """Other schedules may print the same text: what was tried is not tried again."""
+        tried = {trial.candidate.digest for trial in self.trials}
+        while batch := proposer.propose(_AT_ONCE):
+            fresh = {candidate.digest: candidate for candidate in batch if candidate.digest not in tried}
+            if fresh:
+                return list(fresh.values())
+        return []
 
     def _first_guess(self, propose: Callable[[], Proposer]) -> tuple[Proposer | None, list[Candidate]]:
         """What cannot be printed is served by its baseline, like what cannot be lowered."""
@@ -310,7 +323,8 @@ class _Search:
                 self.note(f"{rival.label} was left out: it takes about {need:.0f} s, and {has}.")
                 continue
             self.tell("stage", f"compiling {rival.label} to compare with")
-            self.session.deadline = time.monotonic() + room
+            begin = time.monotonic()
+            self.session.deadline = begin + room
             try:
                 verdict = self._judge(rival)
             except OutOfTime:
@@ -320,6 +334,7 @@ class _Search:
                 continue
             finally:
                 self.session.deadline = self.start + self.budget
+            self.compiling = time.monotonic() - begin
             self._end_trial(Trial(rival, verdict, None, self.elapsed))
             if verdict.accepted:
                 accepted[rival.digest] = verdict
@@ -332,6 +347,8 @@ class _Search:
         known = self.memory.verdict(rival) if self.memory is not None else None
         if known is not None:
             return known.seconds
+        if self.compiling:
+            return _NEXT_RIVAL * self.compiling
         return _RIVAL_FACTORS.get(rival.schedule, 1.0) * (self.startup + self.capturing)
 
     def _tail(self, accepted: Sequence[Verdict]) -> float:
