@@ -251,6 +251,13 @@ OPS: dict[str, int] = {
     "round_to_bfloat16": 1, "round_to_float16": 1,  # value stays float32; rounds as a store would
 }  # fmt: skip
 
+# Those that are functions of one number, float to float, and torch's under the same name.
+FUNCTIONS = (
+    "neg", "abs", "sign", "reciprocal", "sqrt", "rsqrt", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin",
+    "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "lgamma",
+    "sigmoid",
+)  # fmt: skip
+
 REDUCE_OPS = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin")  # max/min propagate NaN as torch does
 SCAN_OPS = ("sum", "prod", "max", "min", "logsumexp")
 

@@ -10,7 +10,7 @@ import torch
 from torch._prims_common import ELEMENTWISE_TYPE_PROMOTION_KIND as KIND
 from torch._prims_common import elementwise_dtypes
 
-from ..program import Const, Expr, Op
+from ..program import FUNCTIONS, Const, Expr, Op
 from ._builder import require
 from ._driver import Lowering, dtype_name, lowers
 from ._lazy import Lazy, cast, compare, compute, const, op, pointwise, where
@@ -105,37 +105,6 @@ _BINARY = {
 _BITWISE = {"bitwise_and": "and", "bitwise_or": "or", "bitwise_xor": "xor"}
 _COMPARE = ("eq", "ne", "lt", "le", "gt", "ge")
 _LOGICAL = {"logical_and": "and", "logical_or": "or", "logical_xor": "xor"}
-_UNARY = [
-    "neg",
-    "abs",
-    "sign",
-    "reciprocal",
-    "sqrt",
-    "rsqrt",
-    "exp",
-    "exp2",
-    "expm1",
-    "log",
-    "log2",
-    "log10",
-    "log1p",
-    "sin",
-    "cos",
-    "tan",
-    "asin",
-    "acos",
-    "atan",
-    "sinh",
-    "cosh",
-    "tanh",
-    "asinh",
-    "acosh",
-    "atanh",
-    "erf",
-    "erfc",
-    "lgamma",
-    "sigmoid",
-]
 _ROUNDING = ("floor", "ceil", "trunc")
 
 
@@ -193,7 +162,7 @@ for _aten in _COMPARE:
     lowers(_aten)(_comparison(_aten))
 for _aten, _name in _LOGICAL.items():
     lowers(_aten)(_logical(_name))
-for _aten in _UNARY:
+for _aten in FUNCTIONS:
     lowers(_aten)(_unary(_aten))
 for _aten in _ROUNDING:
     lowers(_aten)(_rounding(_aten))
