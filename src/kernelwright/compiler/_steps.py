@@ -200,18 +200,19 @@ def _ordered(program: Program) -> Program:
 def _late(program: Program) -> Program:
     """Products right before what reads them first: with the step that uses them, not the one that made the rows."""
     flow = Flow.of(program)
-    keys: dict[int, tuple[int, int]] = {}  # where in the order, and how many products before that place
+    keys: dict[int, tuple[int, int, str]] = {}  # where in the order, how many products before that place, its weight
     for position in reversed(range(len(program.statements))):
         statement = program.statements[position]
-        keys[position] = (position, 0)
+        keys[position] = (position, 0, "")
         if not isinstance(statement, Reduce) or not is_product(statement):
             continue
         name = root(program, statement.store.tensor)
         settled = all(w < position for n in reads(statement) for w in flow.writers.get(root(program, n), ()))
         later = [r for r in flow.readers.get(name, ()) if r > position]
         if settled and later and flow.writers[name] == (position,) and program.tensors[name].role == "temp":
-            place, depth = min(keys[r] for r in later)
-            keys[position] = (place, depth - 1)
+            place, depth, _ = min(keys[r] for r in later)
+            inputs = [n for n in reads(statement) if program.tensors[n].role == "input"]
+            keys[position] = (place, depth - 1, max(inputs, default=""))
     order = sorted(range(len(keys)), key=lambda p: (*keys[p], p))
     return replace(program, statements=tuple(program.statements[p] for p in order))
 
