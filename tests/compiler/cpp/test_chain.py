@@ -150,9 +150,9 @@ def test_few_rows_are_shared_nest_by_nest() -> None:
         assert kernel.schedules[0].phases
         check(fn, rows(1), "partial0")
         check(fn, rows(3), "partial0")
-    (kernel,) = prepare(softmax, (rows(8),)).kernels
-    assert isinstance(kernel, Kernel)
-    assert not kernel.schedules[0].phases
+    (many,) = prepare(softmax, (rows(8),)).kernels
+    assert isinstance(many, Kernel)
+    assert not many.schedules[0].phases
 
 
 def test_every_schedule_of_a_long_row() -> None:
