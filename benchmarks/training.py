@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import datetime
 import json
 import random
 import re
@@ -220,6 +221,7 @@ def main() -> None:
     versions["compiler"] = compiler.identity if compiler else ""
     document = {
         "machine": asdict(machine),
+        "date": datetime.date.today().isoformat(),
         "versions": versions,
         "threads": torch.get_num_threads(),
         "results": results,

@@ -1,0 +1,170 @@
+"""Writes ``docs/results.md`` from the files in ``benchmarks/results/``, so that no number is copied by hand.
+
+python benchmarks/tables.py
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def machine(document: dict[str, Any], path: Path) -> str:
+    """Where, with what and when a file was made."""
+    about, versions = document["machine"], document["versions"]
+    date = f", {document['date']}" if "date" in document else ""
+    return (
+        f"`{path.relative_to(ROOT)}`: {about['cpu']}, {about['cores']} cores, {about['simd_bits']}-bit SIMD; "
+        f"PyTorch {versions['torch']}, {about['compiler']}{date}."
+    )
+
+
+def ratio(values: Sequence[float] | None) -> str:
+    """[low, median, high] as text."""
+    return "–" if not values else f"{values[1]:.2f} [{values[0]:.2f}, {values[2]:.2f}]"
+
+
+# ── the suite ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def suite(document: dict[str, Any], path: Path) -> str:
+    tasks, summary = document["tasks"], document["summary"]
+    timed = [t for t in tasks if t["speedup"].get("eager")]
+    slower = sum(t["speedup"]["eager"] < 0.97 for t in timed)
+    compiled = sum(t["speedup"].get("compile") is not None for t in tasks)
+    facts = [
+        ("tasks", len(tasks)),
+        ("served correctly", sum(bool(t["correct"]) for t in tasks)),
+        ("a generated kernel is served", sum(t["status"] == "won" for t in tasks)),
+        ("geometric mean against eager", f"{summary['geomean']['eager']:.2f}×"),
+        ("geometric mean against `torch.compile`", f"{summary['geomean']['compile']:.2f}× ({compiled} tasks)"),
+        ("slower than 0.97× eager", slower),
+        *_medians(tasks),
+    ]
+    rows = []
+    for task in tasks:
+        roofline = f"{task['roofline']:.0%}" if task["roofline"] else "–"
+        served = {"won": "generated"}.get(task["status"], task["status"])
+        rows.append((task["task"], served, _found(task, "eager"), _found(task, "compile"), roofline))
+    lost = [f"- {t['task']}: {t['reason']}" for t in tasks if t["status"] != "won"]
+    parts = [
+        machine(document, path),
+        table(("", ""), facts),
+        table(("task", "served", "vs eager", "vs `torch.compile`", "of roofline"), rows),
+        "The roofline counts the flops and bytes of the reference as written: rewrites that remove work pass 100 %.",
+    ]
+    if lost:
+        parts += ["### Where no generated kernel is served", "\n".join(lost)]
+    return "\n\n".join(parts)
+
+
+def _medians(tasks: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    facts = []
+    compiles = [s for t in tasks for s in _many(t.get("compile_seconds"))]
+    if compiles:
+        facts.append(("compile time of a candidate, median", f"{statistics.median(compiles):.2f} s"))
+    first = [t["first_winner_seconds"] for t in tasks if t.get("first_winner_seconds")]
+    if first:
+        facts.append(
+            ("first accepted winner, median and worst", f"{statistics.median(first):.1f} s, {max(first):.1f} s")
+        )
+    return facts
+
+
+def _many(value: Any) -> list[float]:
+    return list(value) if isinstance(value, list) else [value] if isinstance(value, int | float) else []
+
+
+def _found(task: dict[str, Any], rival: str) -> str:
+    median, interval = task["speedup"].get(rival), (task["interval"] or {}).get(rival)
+    return ratio([interval[0], median, interval[1]]) if median and interval else f"{median:.2f}" if median else "–"
+
+
+# ── the others ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def contraction(document: dict[str, Any], path: Path) -> str:
+    rows, rivals = document["rows"], sorted({name for row in document["rows"] for name in row["speedup"]})
+    worst = [min(s[1] for s in row["speedup"].values()) for row in rows]
+    below = sum(w < 0.9 for w in worst)
+    head = f"{document['threads']} thread{'s' * (document['threads'] > 1)}; load {document['load']} when it began. "
+    head += f"Of {len(rows)} cases {len(rows) - below} reach 0.9× the best library."
+    cells = [
+        (r["case"], f"{r['gflops']:.0f}", f"{r['peak_percent']:.0f} %", *(ratio(r["speedup"].get(n)) for n in rivals))
+        for r in rows
+    ]
+    return "\n\n".join((machine(document, path), head, table(("case", "GFLOP/s", "of peak", *rivals), cells)))
+
+
+def memory(document: dict[str, Any], path: Path) -> str:
+    parts = [machine(document, path)]
+    for group, head in (("large", "More than the last cache holds"), ("small", "Calls on a few elements")):
+        rows = [row for row in document["rows"] if row["group"] == group]
+        rivals = sorted({name for row in rows for name in row["speedup"]})
+        cells = [
+            (
+                row["case"],
+                f"{row['microseconds']:.1f}",
+                *([f"{row['roofline']:.0%}"] if group == "large" else []),
+                *(ratio(row["speedup"].get(name)) for name in rivals),
+            )
+            for row in rows
+        ]
+        columns = ("case", "µs", *(["of bandwidth"] if group == "large" else []), *rivals)
+        parts += [f"### {head}", table(columns, cells)]
+    return "\n\n".join(parts)
+
+
+def training(document: dict[str, Any], path: Path) -> str:
+    rows = []
+    for result in document["results"]:
+        for kind in ("training", "inference"):
+            found = result[kind]
+            spans = [
+                ratio([found["quartiles"][n][0], found["speedup"][n], found["quartiles"][n][1]])
+                for n in ("eager", "inductor")
+            ]
+            error = result["loss_error" if kind == "training" else "inference_error"]["kernelwright"]
+            rows.append(
+                (f"{result['model']}, {kind}", f"{1e3 * found['seconds']['kernelwright']:.2f}", *spans, f"{error:.1e}")
+            )
+    steps = document["results"][0]["steps"]
+    note = f"Last column: the largest relative difference of {steps} steps' losses, or of an answer, from eager's."
+    return "\n\n".join(
+        (machine(document, path), table(("", "ms", "vs eager", "vs Inductor", "differs by"), rows), note)
+    )
+
+
+CHAPTERS = (
+    ("Our suite", "suite-*.json", suite),
+    ("Training and inference with `torch.compile(backend=\"kernelwright\")`", "training-*.json", training),
+    ("Contractions", "contraction-*.json", contraction),
+    ("Memory and small calls", "memory-*.json", memory),
+)  # fmt: skip
+
+
+def main() -> None:
+    parts = [
+        "# Results",
+        "Written by `python benchmarks/tables.py` from the files in `benchmarks/results/`. A ratio above 1 means that "
+        "ours is faster: the median over the rounds of one interleaved run, interval or quartiles in brackets.",
+    ]
+    for title, pattern, chapter in CHAPTERS:
+        for path in sorted(RESULTS.glob(pattern)):
+            parts += [f"## {title}", chapter(json.loads(path.read_text()), path)]
+    (ROOT / "docs" / "results.md").write_text("\n\n".join(parts) + "\n")
+
+
+if __name__ == "__main__":
+    main()
