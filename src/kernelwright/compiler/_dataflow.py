@@ -308,3 +308,36 @@ def _larger(a: Size, b: Size) -> bool:
 
 def _dense(run: list[tuple[Axis, Size]]) -> bool:
     return all(same(outer[1], inner[1] * inner[0].size) for outer, inner in pairwise(run))
+
+
+# ── what rewrites are made of ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def repeat(step: Callable[[Program], Program | None]) -> Callable[[Program], Program]:
+    """Apply a rewrite of one place until no place is left."""
+
+    def run(program: Program) -> Program:
+        while (after := step(program)) is not None:
+            program = after
+        return program
+
+    run.__doc__ = step.__doc__
+    return run
+
+
+def same_index(a: Index, b: Index) -> bool:
+    difference = a - b
+    return all(same(c, 0) for _, c in difference.terms) and same(difference.offset, 0)
+
+
+def temp_read_once(program: Program, flow: Flow, name: str) -> int | None:
+    """The position of the only statement that reads a temporary."""
+    readers = flow.readers.get(name, ())
+    return readers[0] if len(readers) == 1 and program.tensors[name].role == "temp" else None
+
+
+def replace_at(program: Program, changes: dict[int, list[Statement]]) -> Program:
+    statements: list[Statement] = []
+    for position, statement in enumerate(program.statements):
+        statements += changes.get(position, [statement])
+    return replace(program, statements=tuple(statements))

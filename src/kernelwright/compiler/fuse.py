@@ -7,9 +7,9 @@ disappear with the tensor that was stored.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from . import algebra
+from ._copies import elide_copies, remove_dead
 from ._dataflow import (
     Flow,
     axes_of,
@@ -19,18 +19,18 @@ from ._dataflow import (
     match,
     nodes,
     place,
-    reads,
-    rename,
+    repeat,
+    replace_at,
     rewrite,
     root,
     substitute,
+    temp_read_once,
     values_in,
-    writes,
 )
+from ._scans import fuse_scan_copies
 from .factors import reorder_products
 from .pieces import read_pieces
 from .program import (
-    Acc,
     Axis,
     Expr,
     Extern,
@@ -44,11 +44,9 @@ from .program import (
     Scan,
     Statement,
     Store,
-    Tensor,
-    contiguous,
 )
 from .simplify import common_statements, fold_constants
-from .sizes import is_one, numel, same, same_shape
+from .sizes import is_one, numel, same
 
 # A fused expression may have at most so many nodes, so that it still fits the registers.
 _MAX_NODES = 256
@@ -75,105 +73,6 @@ def _settled(program: Program) -> Program:
     return program
 
 
-def repeat(step: Callable[[Program], Program | None]) -> Callable[[Program], Program]:
-    """Apply a rewrite of one place until no place is left."""
-
-    def run(program: Program) -> Program:
-        while (after := step(program)) is not None:
-            program = after
-        return program
-
-    run.__doc__ = step.__doc__
-    return run
-
-
-# ── dead code ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def remove_dead(program: Program) -> Program:
-    """Drop statements whose results nobody reads, and tensors nobody names."""
-    live = {root(program, name) for name in program.outputs}
-    kept: list[Statement] = []
-    for statement in reversed(program.statements):
-        if any(root(program, name) in live for name in writes(statement)):
-            kept.append(statement)
-            live |= {root(program, name) for name in reads(statement)}
-    kept.reverse()
-    named = {*program.inputs, *program.outputs}
-    for statement in kept:
-        for name in (*reads(statement), *writes(statement)):
-            named |= {name, root(program, name)}
-    tensors = {name: t for name, t in program.tensors.items() if name in named}
-    if len(kept) == len(program.statements) and len(tensors) == len(program.tensors):
-        return program
-    return replace(program, statements=tuple(kept), tensors=tensors)
-
-
-# ── copies ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@repeat
-def elide_copies(program: Program) -> Program | None:
-    """A Map that copies a whole temporary to the same places of another tensor: let the first be the second."""
-    flow = Flow.of(program)
-    for position, statement in enumerate(program.statements):
-        if not isinstance(statement, Map) or not isinstance(statement.value, Load) or statement.value.fill is not None:
-            continue
-        target, source = root(program, statement.store.tensor), root(program, statement.value.tensor)
-        if source != target and _is_copy(program, flow, statement, source, target, position):
-            return _unite(program, position, source, target)
-    return None
-
-
-def _is_copy(program: Program, flow: Flow, copy: Map, source: str, target: str, position: int) -> bool:
-    assert isinstance(copy.value, Load)
-    a, b = program.tensors[source], program.tensors[target]
-    if a.role != "temp" or b.role == "input" or a.dtype != b.dtype or flow.writers[target] != (position,):
-        return False
-    if any(isinstance(program.statements[w], Extern) for w in flow.writers.get(source, ())):
-        return False
-    if any(w > position for w in flow.writers.get(source, ())):
-        return False
-    whole = numel(b.shape)
-    if not same(whole, numel(tuple(x.size for x in copy.axes))) or not same(whole, numel(a.shape)):
-        return False
-    here = place(program, copy.value.tensor, copy.value.index)
-    return here.is_affine and _same_index(here, place(program, copy.store.tensor, copy.store.index))
-
-
-def _same_index(a: Index, b: Index) -> bool:
-    difference = a - b
-    return all(same(c, 0) for _, c in difference.terms) and same(difference.offset, 0)
-
-
-def _unite(program: Program, position: int, source: str, target: str) -> Program:
-    """Drop the copy; the source is the target, or shares its memory where the shape differs."""
-    statements = program.statements[:position] + program.statements[position + 1 :]
-    old, new = program.tensors[source], program.tensors[target]
-    tensors = dict(program.tensors)
-    if same_shape(old.shape, new.shape) and old.strides == new.strides:
-        del tensors[source]
-        statements = tuple(rename(s, {source: target}) for s in statements)
-    else:
-        tensors[source] = replace(old, alias=target)
-    tensors = {n: replace(t, alias=target) if t.alias == source else t for n, t in tensors.items()}
-    return replace(program, statements=statements, tensors=_bases_first(tensors))
-
-
-def _bases_first(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    bases = {n: t for n, t in tensors.items() if t.alias is None}
-    return bases | {n: t for n, t in tensors.items() if n not in bases}
-
-
-# ── producers into consumers ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def _temp_read_once(program: Program, flow: Flow, name: str) -> int | None:
-    """The position of the only statement that reads a temporary."""
-    readers = flow.readers.get(name, ())
-    return readers[0] if len(readers) == 1 and program.tensors[name].role == "temp" else None
-
-
 def _loads_of(program: Program, statement: Statement, name: str) -> tuple[Load, ...]:
     exprs = (statement.value, statement.epilogue) if isinstance(statement, Reduce) else (statement.value,)  # type: ignore[union-attr]
     found = {n: None for e in exprs for n in nodes(e) if isinstance(n, Load) and root(program, n.tensor) == name}
@@ -185,22 +84,15 @@ def fuse_epilogues(program: Program) -> Program | None:
     """A Map that is the only reader of a Reduce's result, element by element, becomes the Reduce's epilogue."""
     flow = Flow.of(program)
     for name, writers in flow.writers.items():
-        reader = _temp_read_once(program, flow, name)
+        reader = temp_read_once(program, flow, name)
         if reader is None or not isinstance(program.statements[reader], Map):
             continue
         if not all(isinstance(program.statements[w], Reduce) and w < reader for w in writers):
             continue
         fused = [_with_epilogue(program, program.statements[w], program.statements[reader], name) for w in writers]  # type: ignore[arg-type]
         if all(f is not None for f in fused):
-            return _replace_at(program, {reader: [f for f in fused if f], **{w: [] for w in writers}})
+            return replace_at(program, {reader: [f for f in fused if f], **{w: [] for w in writers}})
     return None
-
-
-def _replace_at(program: Program, changes: dict[int, list[Statement]]) -> Program:
-    statements: list[Statement] = []
-    for position, statement in enumerate(program.statements):
-        statements += changes.get(position, [statement])
-    return replace(program, statements=tuple(statements))
 
 
 def _with_epilogue(program: Program, producer: Reduce, consumer: Map, name: str) -> Reduce | None:
@@ -309,7 +201,7 @@ def inline_maps(program: Program) -> Program | None:
     """A temporary Map with one reading statement is computed where it is read."""
     flow = Flow.of(program)
     for name, writers in flow.writers.items():
-        reader = _temp_read_once(program, flow, name)
+        reader = temp_read_once(program, flow, name)
         if reader is None or len(writers) != 1 or writers[0] >= reader:
             continue
         producer, consumer = program.statements[writers[0]], program.statements[reader]
@@ -317,7 +209,7 @@ def inline_maps(program: Program) -> Program | None:
             continue
         fused = _inlined(program, producer, consumer, name)
         if fused is not None:
-            return _replace_at(program, {reader: [fused], writers[0]: []})
+            return replace_at(program, {reader: [fused], writers[0]: []})
     return None
 
 
@@ -414,62 +306,6 @@ def _inlined_by_place(program: Program, producer: Map, consumer: Map, load: Load
     return Map(axes, rewrite(consumer.value, _marked(fn, consumer, theirs)), store)
 
 
-# ── scans ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@repeat
-def fuse_scan_copies(program: Program) -> Program | None:
-    """A Map that only moves a Scan's result, perhaps back to front, is the Scan's store, perhaps reversed."""
-    flow = Flow.of(program)
-    for name, writers in flow.writers.items():
-        reader = _temp_read_once(program, flow, name)
-        if reader is None or len(writers) != 1 or writers[0] >= reader:
-            continue
-        scan, copy = program.statements[writers[0]], program.statements[reader]
-        if not isinstance(scan, Scan) or not isinstance(copy, Map) or not isinstance(copy.value, Load):
-            continue
-        fused = _moved_scan(program, scan, copy)
-        if fused is not None:
-            return _replace_at(program, {reader: [fused], writers[0]: []})
-    return None
-
-
-def _moved_scan(program: Program, scan: Scan, copy: Map) -> Scan | None:
-    load = copy.value
-    if not isinstance(load, Load) or load.tensor != scan.store.tensor or load.fill is not None:
-        return None
-    sizes = {a.name: a.size for a in copy.axes}
-    bindings: dict[str, Index] = {}
-    turned = False
-    for read, written in zip(load.index, scan.store.index, strict=True):
-        if not read.terms and not written.terms:
-            continue
-        if len(read.terms) != 1 or len(written.terms) != 1:
-            return None
-        axis, ours = str(read.terms[0][0]), Index.axis(str(written.terms[0][0]))
-        backwards = Index.axis(axis) * -1 + (sizes.get(axis, 0) - 1)
-        if axis not in sizes or axis in bindings or written != ours or not _axis_size(scan, ours, sizes[axis]):
-            return None
-        if _same_index(read, backwards) and ours == Index.axis(scan.scan.name):
-            turned = True
-            bindings[axis] = ours
-        elif read == Index.axis(axis):
-            bindings[axis] = ours
-        else:
-            return None
-    if len(bindings) != len(copy.axes):
-        return None
-    value, name = scan.value, scan.scan.name
-    if turned:
-        value = substitute(value, {name: Index.axis(name) * -1 + (scan.scan.size - 1)})
-    store = Store(copy.store.tensor, tuple(i.substitute(bindings) for i in copy.store.index))
-    return replace(scan, value=value, store=store, reverse=scan.reverse != turned)
-
-
-def _axis_size(scan: Scan, index: Index, size: object) -> bool:
-    return any(Index.axis(a.name) == index and same(a.size, size) for a in axes_of(scan))
-
-
 _REWRITES: tuple[Callable[[Program], Program], ...] = (
     fold_constants,
     common_statements,
@@ -482,4 +318,4 @@ _REWRITES: tuple[Callable[[Program], Program], ...] = (
     remove_dead,
 )
 
-__all__ = ["Acc", "contiguous", "fuse"]
+__all__ = ["elide_copies", "fuse", "fuse_epilogues", "fuse_scan_copies", "inline_maps", "is_product", "remove_dead"]
