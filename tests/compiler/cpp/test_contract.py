@@ -156,6 +156,9 @@ def _pairs() -> Iterator[Case]:
         yield einsum("mk,nk->mn", a, b.t().contiguous(), out=half, label=f"pairs along k {m} {n} {k}")
         yield einsum("km,kn->mn", a.t().contiguous(), b, label=f"pairs across {m} {n} {k}")
     yield einsum("bmk,bnk->bmn", _rand(3, 20, 40, dtype=half), _rand(3, 35, 40, dtype=half), label="batch of pairs")
+    x, w = _rand(5, 6, 34, 35, dtype=half), _rand(20, 6, 3, 3, dtype=half)
+    yield convolution(x, w, padding=1, label="padded pairs of large images")
+    yield convolution(x, w, padding=2, dilation=2, stride=2, label="padded pairs")
     names = {"m": "s0", "n": "s1", "k": "s2"}
     a, b = _rand(19, 45, dtype=half), _rand(70, 45, dtype=half)
     yield einsum("mk,nk->mn", a, b, symbols=names, label="symbolic pairs")

@@ -18,6 +18,7 @@ from ._schedule import SERIAL_PRODUCTS, GemmSchedule, total
 
 LOCAL_COLUMNS = 1024  # columns per image from which padding image by image pays
 SHARED_BYTES = 64 << 20  # most memory for a shared packed A
+_SIZES = {"float": 4, "double": 8}  # bytes of what products are made of
 ROW_COLUMNS = 128  # columns up to which rows of A are read where they lie
 
 
@@ -86,11 +87,12 @@ def place(program: Program, parts: Contraction, schedule: GemmSchedule) -> Plan:
     local = moved is not parts and schedule.strategy == "gemm"
     if not local:
         moved = parts
-    b = operand(program, moved.b, axes, moved.batch, "b", parts.dtype, local)
+    narrow = all(program.tensors[load.tensor].dtype == "bfloat16" for load in (moved.a, moved.b))
+    b = operand(program, moved.b, axes, moved.batch, "b", parts.dtype, local, narrow=narrow)
     if b.padding is None and local:
         moved, local = parts, False
-        b = operand(program, moved.b, axes, moved.batch, "b", parts.dtype, local)
-    a = operand(program, moved.a, axes, moved.batch, "a", parts.dtype, False)
+        b = operand(program, moved.b, axes, moved.batch, "b", parts.dtype, local, narrow=narrow)
+    a = operand(program, moved.a, axes, moved.batch, "a", parts.dtype, False, narrow=narrow)
     in_a = moved.a.axes()
     shared = schedule.strategy == "gemm" and not any(x.name in in_a for x in moved.batch if x.size != 1)
     plan = Plan(moved, a, b, schedule, shared)
@@ -181,9 +183,10 @@ def _padding(plan: Plan) -> list[str]:
             f"const int64_t {role}_extent_[] = {{{_list(pad.extent)}}}, {role}_size_[] = {{{_list(pad.size)}}}, "
             f"{role}_stride_[] = {{{_list(pad.stride)}}};"
         ]
+        fill = f"{op.ctype}({pad.fill!r})" if op.ctype in _SIZES else f"{op.ctype}{{0}}"
         starts = ", ".join(_index(i) for i in pad.start)
         start = f"const int64_t {role}_start_[] = {{{starts}}};"
-        tail = f"{role}_extent_, {role}_start_, {role}_size_, {role}_stride_, {op.ctype}({pad.fill!r})"
+        tail = f"{role}_extent_, {role}_start_, {role}_size_, {role}_stride_, {fill}"
         if pad.local:
             lines += arrays
             one = size_text(_local_elements(op))
@@ -262,7 +265,7 @@ def _local_elements(op: Operand) -> Size:
 
 def _padded_bytes(plan: Plan, op: Operand) -> Size:
     assert op.padding is not None
-    size = 4 if op.ctype == "float" else 8
+    size = _SIZES.get(op.ctype, 2)
     copies = plan.schedule.threads if op.padding.local else 1
     return _lines(_local_elements(op) * copies * size, 64)
 

@@ -14,7 +14,7 @@ from ._schedule import GemmSchedule, total
 MOST_ROWS = 4  # of which every vector of B is used at once
 MOST_DOTS = 24  # rows up to which sums of rows of B beat packing them
 LEAST_DEPTH = 128  # steps that pay for adding up the lanes of many rows
-WIDEST = 1024  # columns of one block
+WIDEST = 4096  # results of one block: they stay in the nearest cache, and rows of B are read in long stretches
 STEPS = 256  # k steps whose offsets are tabulated at once; the stretches of kw::matvec::dots
 
 
@@ -33,10 +33,12 @@ def matvec_schedules(program: Program, parts: Contraction, threads: int) -> list
     if along_k and (n is None or n * batch >= 4 * threads):
         return [GemmSchedule("dot", rows, 1, 0, 0, 64 if n is None or n >= 64 * threads else 16, threads)]
     if table(b.index, parts.n) == ((total(parts.n), 1),):
-        share = WIDEST if n is None or batch >= threads else -(-n // threads)
-        width = max(64, min(WIDEST, -(-share // 16) * 16))
+        widest = WIDEST // max(1, rows) // 16 * 16
+        share = widest if n is None or batch >= threads else -(-n // threads)
+        width = max(64, min(widest, -(-share // 16) * 16))
         if n is None or n * batch >= 64 * threads or (k is not None and k < 4096):
-            return [GemmSchedule("axpy", rows, 1, 0, STEPS, width, threads)]
+            whole = max(64, min(widest, -(-(n or widest) // 16) * 16))  # for fewer threads than expected
+            return [GemmSchedule("axpy", rows, 1, 0, STEPS, each, threads) for each in dict.fromkeys((width, whole))]
     return []
 
 

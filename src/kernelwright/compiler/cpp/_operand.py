@@ -60,8 +60,11 @@ def operand(
     dtype: str,
     local: bool,
     always: bool = False,
+    narrow: bool = False,
 ) -> Operand:
-    """Describe one operand; ``role`` names its padded copy, which it has if it needs one (or ``always``)."""
+    """Describe one operand; ``role`` names its padded copy, which it has if it needs one (or ``always``).
+
+    A padded copy has the type of the products, or with ``narrow`` bfloat16 where the tensor has."""
     tensor = program.tensors[load.tensor]
     sizes = {axis.name: axis.size for axis in axes}
     name = base_name(program, load.tensor)
@@ -69,6 +72,8 @@ def operand(
         return Operand(name, store_type(tensor.dtype), name, flat_index(program, load), _reach(tensor), None)
     padding, index = _padded(tensor, load, sizes, frozenset(x.name for x in batch) if local else frozenset())
     ctype = "float" if dtype == "float32" else "double"
+    if narrow and tensor.dtype == "bfloat16" and padding.fill == 0:
+        ctype = store_type(tensor.dtype)
     return Operand(name, ctype, f"{role}_padded_", index, padding.elements, padding)
 
 

@@ -293,6 +293,12 @@ KW_INLINE void copy_row(double* d, const S* p, int64_t n, int64_t step) {
   for (int64_t i = 0; i < n; ++i) d[i] = static_cast<double>(get(p + i * step));
 }
 
+KW_INLINE void copy_row(bf16* d, const bf16* p, int64_t n, int64_t step) {
+  if (step == 1) __builtin_memcpy(d, p, static_cast<unsigned long>(n) * sizeof(bf16));
+  else
+    for (int64_t i = 0; i < n; ++i) d[i] = p[i * step];
+}
+
 // Copies a window of a tensor whose coordinate d runs from start[d] to start[d] + extent[d]; what lies outside the
 // tensor becomes `fill`, unless `borders` says that an earlier copy has written that. Rows (all dimensions but the last)
 // [row0, row1) of the window are written.
