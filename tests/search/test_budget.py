@@ -62,8 +62,12 @@ class Scripted:
         if seconds > left:
             raise OutOfTime
 
+    @property
+    def start_seconds(self) -> float:
+        return self.seconds.get("start", 0.0)
+
     def start(self) -> None:
-        self.spend(self.seconds.get("start", 0.0))
+        self.spend(self.start_seconds)
 
     def verify(self, candidate: Candidate) -> Verdict:
         self.spend(self.seconds.get(candidate.label, 0.0))

@@ -50,6 +50,7 @@ class Worker:
     def __init__(self, role: str, memory_limit: int) -> None:
         self.role, self.memory_limit = role, memory_limit
         self.starts = 0  # how often a process was started: state that lived in an earlier one is gone
+        self.start_seconds = 0.0  # what the newest process took until it could answer
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._ready = False
@@ -139,7 +140,7 @@ class Worker:
         assert self._channel is not None
         try:
             message, _ = self._channel.receive(min(time.monotonic() + _START_SECONDS, deadline))
-            self._baseline = int(message["ready"])
+            self._baseline, self.start_seconds = int(message["ready"]), float(message["seconds"])
         except (ChannelClosed, ChannelGarbage, ChannelTimeout, KeyError) as error:
             category = "timeout" if isinstance(error, ChannelTimeout) else "crash"
             raise self._lost(category, f"did not start: {self._log_tail()}") from error

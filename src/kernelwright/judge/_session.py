@@ -154,6 +154,11 @@ class Session:
         self._open_candidate()
         return self._candidate.starts
 
+    @property
+    def start_seconds(self) -> float:
+        """What starting a worker takes here and now: the slower of the two."""
+        return max(self._oracle.start_seconds, self._candidate.start_seconds)
+
     def new_seed(self) -> int:
         """From the operating system: no candidate can know it."""
         return secrets.randbelow(2**31 - 2**16) + 1

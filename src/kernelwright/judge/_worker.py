@@ -14,6 +14,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str]) -> None:
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 2)
     with contextlib.suppress(ChannelClosed):
-        channel.send({"ready": _resident()})
+        channel.send({"ready": _resident(), "seconds": _age()})
         while True:
             message, descriptors = channel.receive()
             reply, shared = _answer(serve, message, descriptors)
@@ -167,6 +168,13 @@ def _limit_memory(memory: int) -> None:
         with open("/proc/self/status") as status:
             used = next((int(line.split()[1]) << 10 for line in status if line.startswith("VmData")), 0)
         resource.setrlimit(resource.RLIMIT_DATA, (used + memory + _SLACK, resource.RLIM_INFINITY))
+
+
+def _age() -> float:
+    """Seconds since this process was started."""
+    import psutil
+
+    return max(time.time() - psutil.Process().create_time(), 0.0)
 
 
 def _resident() -> int:

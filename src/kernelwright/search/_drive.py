@@ -34,9 +34,10 @@ _AT_ONCE = 2  # candidates that are compiled side by side
 _LEADERS = 3  # so many of the fastest may fail in the final run before the user's own code is served
 _BRIEFEST = 0.2  # seconds: a final measurement shorter than that says no more than the glance before it
 _OVERHEAD = 1.5  # seconds around a measurement (drawing values, warming up, checking) until one was seen
-# A rival's compilation as a multiple of what this machine, as busy as it is, just took to start the judge and to
-# capture the task: the same kind of work (importing torch, tracing). Once one was compiled, its time is the measure.
-_RIVAL_FACTORS = {"default": 1.5, "max-autotune": 2.5}
+# Seconds of a rival's compilation: starting a worker (importing torch) and capturing the task, on this machine and as
+# busy as it is, are the same kind of work. Once one rival was compiled, its time is the measure.
+_STARTS_OF_A_RIVAL = 2.0
+_RIVAL_FACTORS = {"default": 1.0, "max-autotune": 1.6}
 _NEXT_RIVAL = 1.5
 _ACCEPTED = Verdict("accepted", "the reference itself")
 
@@ -114,7 +115,7 @@ class _Search:
     cost: Cost | None = None
     unscored: str = ""
     overhead: float = _OVERHEAD
-    startup: float = 0.0  # seconds until the judge was ready
+    startup: float = 0.0  # seconds that a worker of the judge takes to start
     capturing: float = 0.0
     compiling: float = 0.0  # seconds of the rival compiled last
 
@@ -151,9 +152,8 @@ class _Search:
         self._finish()
 
     def _warm(self) -> None:
-        begin = time.monotonic()
         self.session.start()
-        self.startup = time.monotonic() - begin
+        self.startup = self.session.start_seconds
         self.cost, self.unscored = self.session.cost, self.session.unscored
         self.session.prepare_timing()
 
@@ -349,7 +349,7 @@ class _Search:
             return known.seconds
         if self.compiling:
             return _NEXT_RIVAL * self.compiling
-        return _RIVAL_FACTORS.get(rival.schedule, 1.0) * (self.startup + self.capturing)
+        return _RIVAL_FACTORS.get(rival.schedule, 1.0) * (_STARTS_OF_A_RIVAL * self.startup + self.capturing)
 
     def _tail(self, accepted: Sequence[Verdict]) -> float:
         """Seconds that the final measurement takes, among rivals that may have to be compiled for it once more."""

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from ..archive import Archive
 from ..errors import KernelwrightError, OutsideDomain
-from ..judge import Measurement, Verdict
+from ..judge import Measurement, Verdict, dismiss, start_early
 from ..targets import load
 from ..task import DynamicSize, from_callable, module_state
 from ._drive import Listener
@@ -135,13 +135,15 @@ def generate(
     """
     since, inputs = time.monotonic(), tuple(example_inputs)
     task = from_callable(fn_or_module, inputs, name=name, dynamic=dynamic)
-    captured = _capture(fn_or_module, inputs, dynamic)
-    if captured is not None:
-        from ..compiler import identity
-
-        task = replace(task, key=identity(captured))
     store = archive if isinstance(archive, Archive) else Archive(archive)
     try:
+        if not any(row.winners and row.name == task.name for row in store.tasks()):
+            start_early()  # there will be a search: the judge can begin while the graph is captured
+        captured = _capture(fn_or_module, inputs, dynamic)
+        if captured is not None:
+            from ..compiler import identity
+
+            task = replace(task, key=identity(captured))
         outcome = generate_task(
             task,
             target=target,
@@ -154,6 +156,7 @@ def generate(
             captured=captured,
         )
     finally:
+        dismiss()
         if store is not archive:
             store.close()
     return Kernel(outcome, fn_or_module, module_state(fn_or_module))
