@@ -317,6 +317,27 @@ def test_adaptive_pooling_of_uneven_windows(sizes: tuple[int, ...], outs: tuple[
     check(lambda x: average(x, outs), x.transpose(0, 1))
 
 
+def test_positions_of_running_extrema() -> None:
+    x = torch.randint(-3, 3, (3, 9, 4)).float()
+    x[1, 4:6, 2], x[2, 0, 1] = float("nan"), -INF
+    check(lambda x: [*torch.cummax(x, 1), *torch.cummin(x, -1), *torch.cummax(x.transpose(0, 2), 0)], x)
+    check(lambda x: [*torch.cummax(x, 0), *torch.cummin(x, 1)], torch.randint(-3, 3, (5, 6)))
+    check(lambda x: torch.cummax(x, 1), rand(3, 1))
+
+
+def test_counting_boundaries() -> None:
+    x = torch.cat((rand(30), torch.tensor([INF, -INF, float("nan"), 0.5, -0.5]))).view(5, 7)
+
+    def fn(x: torch.Tensor, edges: torch.Tensor) -> list[torch.Tensor]:
+        return [
+            torch.bucketize(x, edges), torch.bucketize(x, edges, right=True, out_int32=True),
+            torch.searchsorted(edges, x.t()), torch.searchsorted(edges, x, side="right"),
+        ]  # fmt: skip
+
+    check(fn, x, torch.tensor([-1.0, -0.5, -0.5, 0.5, 2.0]))
+    check(fn, torch.randint(-9, 9, (4, 5)), torch.tensor([-3, 0, 0, 7]))
+
+
 def test_pooling_positions_and_divisors() -> None:
     def fn(x: torch.Tensor) -> list[Any]:
         both = F.max_pool2d(x, 3, 2, 1, return_indices=True)
@@ -459,8 +480,8 @@ def test_transformer_layers() -> None:
 @pytest.mark.parametrize(
     ("fn", "args", "note"),
     [
-        (nn.LSTM(3, 4, 2, batch_first=True), (rand(5, 2, 3),), "aten.lstm.input"),
-        (nn.GRU(3, 4, bidirectional=True), (rand(5, 2, 3),), "aten.gru.input"),
+        (nn.LSTM(3, 1, 2, batch_first=True), (rand(5, 2, 3),), "aten.lstm.input"),
+        (nn.GRU(3, 1, bidirectional=True), (rand(5, 2, 3),), "aten.gru.input"),
         (lambda x: (x * 2).sort(1)[0] + 1, (rand(3, 4),), "aten.sort.default"),
     ],
     ids=["lstm", "gru", "sort"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..program import Expr, Index, Iota, Size, Value
+from ..program import Expr, Index, Iota, Op, Size, Value
 from ._builder import require
 from ._driver import Lowering, lowers, size_of
 from ._lazy import Indices, Lazy, cast, compare, const, op, pointwise, same, view, where
@@ -175,6 +175,32 @@ def index_(low: Lowering, self: Lazy, indices: list[Lazy | None]) -> Lazy:
         return source.at(tuple(place))
 
     return Lazy(low.shape, low.dtype, at)
+
+
+MOST_BOUNDARIES = 64  # more are searched faster than counted
+
+
+@lowers("bucketize", "searchsorted")
+def bucketize(
+    low: Lowering, self: Lazy | None = None, boundaries: Lazy | None = None, out_int32: bool = False,
+    right: bool = False, sorted_sequence: Lazy | None = None, side: str | None = None, sorter: Lazy | None = None,
+) -> Lazy:  # fmt: skip
+    """The number of boundaries below each value, counted: no branch depends on data. A NaN lies above all."""
+    edges = boundaries if boundaries is not None else sorted_sequence
+    require(isinstance(self, Lazy) and isinstance(edges, Lazy) and edges.rank == 1 and sorter is None, "a variant")
+    assert edges is not None
+    assert self is not None
+    count = edges.shape[0]
+    require(isinstance(count, int) and 0 < count <= MOST_BOUNDARIES, "many boundaries")
+    require(self.dtype == edges.dtype and self.dtype != "bool", "mixed dtypes")
+    values, sorted_edges = _readable(low, self), _readable(low, edges)
+    reaches = "gt" if right or side == "right" else "ge"
+
+    def passed(index: Indices, tap: Indices) -> Expr:
+        beyond = Op("not", (compare(reaches, sorted_edges.at(tap), values.at(index)),), "bool")
+        return cast(beyond, "int32")
+
+    return low.reduce(low.shape, (count,), "sum", passed, low.dtype)
 
 
 # ── scattered slices ──

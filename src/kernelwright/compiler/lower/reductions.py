@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..program import Expr, Index, Size
+from ..program import Expr, Index, Iota, Op, Size
 from ._builder import Epilogue, require
 from ._driver import Lowering, lowers
 from ._lazy import (
@@ -280,11 +280,26 @@ def scan(low: Lowering, self: Lazy, dim: int) -> Lazy:
 
 @lowers("cummax", "cummin")
 def running_extremum(low: Lowering, self: Lazy, dim: int) -> tuple[Lazy, Lazy | None]:
-    # Positions are not a scan of values; only a caller that ignores them is served.
-    used = {n.args[1] for n in low.node.users}
-    require(used <= {0} and self.rank > 0 and self.dtype != "bool", "positions of a running maximum")
+    require(self.rank > 0 and self.dtype != "bool", "a scalar or bool")
     name = low.node.target._schema.name.removeprefix("aten::cum")  # type: ignore[union-attr]
-    return low.scan(self, wrap(dim, self.rank), name, self.dtype), None
+    dim = wrap(dim, self.rank)
+    if all(n.args[1] == 0 for n in low.node.users):
+        return low.scan(self, dim, name, self.dtype), None
+    # The position is the last one that set or met the extremum: a running maximum of the positions that did.
+    source = self if self.free else low.realise(self)
+    best = low.scan(source, dim, name, self.dtype)
+    size = self.shape[dim]
+    kind = "int32" if isinstance(size, int) and size < 1 << 31 else "int64"  # narrow lanes shift in one instruction
+    here = Lazy(self.shape, kind, lambda i: Iota(i[dim], kind), free=True)
+
+    def met(value: Expr, extremum: Expr, position: Expr) -> Expr:
+        same_value = compare("eq", value, extremum)
+        if compute(self.dtype).startswith("float"):
+            same_value = op("or", same_value, Op("isnan", (value,), "bool"))
+        return where(same_value, position, const(0, kind))
+
+    places = low.scan(pointwise(self.shape, kind, met, source, best, here), dim, "max", kind)
+    return best, pointwise(self.shape, "int64", lambda place: cast(place, "int64"), places)
 
 
 __all__ = ["centred_squares", "distance", "expand", "keep", "log_sum_exp", "mean_of", "reduced", "softmax", "spread"]
