@@ -232,7 +232,7 @@ def _uneven(low: Lowering, x: Lazy, lead: int, outs: tuple[Size, ...], name: str
 
 def _combined(low: Lowering, x: Lazy, dim: int, out: int, name: str, dtype: str, finish: Epilogue | None) -> Lazy:
     """Windows along one dim: the widest is read everywhere; what lies beyond a window is left out or read twice."""
-    size, kind = int(x.shape[dim]), compute(x.dtype)  # type: ignore[arg-type]
+    size, kind = int(x.shape[dim]), compute(x.dtype)
     widest = max(-(-((i + 1) * size) // out) - i * size // out for i in range(out))
     even = size % out == 0
 
