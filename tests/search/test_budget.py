@@ -13,6 +13,7 @@ import torch
 
 from kernelwright.archive import Archive
 from kernelwright.judge import Measurement, OutOfTime, Ratio, Session, Verdict
+from kernelwright.report import Ceilings, render_html, to_json
 from kernelwright.search import COMPILE, COMPILE_AUTOTUNE, EAGER, EFFORTS, Effort, Event, Outcome, find
 from kernelwright.targets import Candidate
 from kernelwright.task import Cost, Task, from_callable
@@ -123,6 +124,19 @@ def test_both_modes_are_compared_and_the_better_one_counts(task: Task) -> None:
     assert session.measured[-1] == ("theirs", "eager", COMPILE.label, COMPILE_AUTOTUNE.label)
     assert outcome.first_winner_seconds is not None
     assert notes == []
+
+
+def test_what_is_recalled_is_told_in_the_same_words(task: Task, archive: Archive) -> None:
+    first, _, _ = search(task, Scripted({}, RATIOS), *OURS, budget=30, archive=archive)
+    again, _, _ = search(task, Scripted({}, {}), budget=30, archive=archive)
+    assert again.from_archive
+    assert told_of(again) == told_of(first)
+
+
+def told_of(outcome: Outcome) -> tuple[object, str]:
+    """The JSON and the page of an outcome, without what depends on whether it was searched for or found."""
+    found = dataclasses.replace(outcome, seconds=1.0, from_archive=False)
+    return to_json([found], {}, {}), render_html(found, ceilings=Ceilings(3e10, 1e11))
 
 
 def test_a_rival_that_overruns_is_killed_and_named(task: Task) -> None:

@@ -18,6 +18,7 @@ from ..machine import describe, fingerprint
 from ..targets import Candidate
 from ..targets.cpu import toolchain
 from ..task import Cost, Task
+from ._baselines import EAGER
 from ._outcome import Outcome, Trial
 
 
@@ -190,6 +191,9 @@ def _verdict(content: dict[str, Any]) -> Verdict:
 
 
 def _measurement(content: dict[str, Any]) -> Measurement:
+    """JSON of the archive is sorted; eager comes first in a measurement, and pictures are drawn in its order."""
     fields = {name: content[name] for name in Measurement.__dataclass_fields__ if name in content}
-    speedup = {name: Ratio(**ratio) for name, ratio in content["speedup"].items()}
-    return Measurement(**{**fields, "speedup": speedup, "notes": tuple(content["notes"])})
+    names = sorted(content["speedup"], key=lambda name: (name != EAGER.label, name))
+    speedup = {name: Ratio(**content["speedup"][name]) for name in names}
+    rivals = {name: content["rivals"][name] for name in names}
+    return Measurement(**{**fields, "rivals": rivals, "speedup": speedup, "notes": tuple(content["notes"])})
