@@ -29,6 +29,18 @@ def test_names_do_not_tell_kernels_apart() -> None:
     assert (found[2].source, found[2].function, found[2].tensors) == ("", "k0", ("arg9", "out0"))
 
 
+def test_axes_joined_in_one_name_do_not_tell_kernels_apart() -> None:
+    texts = [TEXT.replace("a3", f"t1_end_a{k}_a{k + 1}_at") for k in (3, 9)]
+    found = share([kernel(f"k{k}", text.replace("k0", f"k{k}"), "t1", "t2") for k, text in enumerate(texts)])
+    assert [step.function for step in found if isinstance(step, KernelCode)] == ["", "k0"]
+
+
+def test_a_number_is_no_name() -> None:
+    texts = [TEXT.replace("t1", f"x{k}").replace("2.0f", f"0x{k}p1f") for k in (1, 2)]
+    found = share([kernel("k0", text, f"x{k}", "t2") for k, text in zip((1, 2), texts, strict=True)])
+    assert [step.function for step in found if isinstance(step, KernelCode)] == ["", ""]
+
+
 @pytest.mark.parametrize(
     ("old", "new"), [("2.0f", "3.0f"), ("< 8", "< 9"), ("t2[a3] = t1_of", "t1[a3] = t2_of"), ("t1_of", "t1_at")]
 )

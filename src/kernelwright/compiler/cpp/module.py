@@ -1,7 +1,8 @@
 """Joins kernels into one translation unit with C entries, and writes the plan that launches it.
 
 Consecutive generated kernels become one entry (a *segment*); ATen calls stand between segments. Temporaries that live
-inside one segment share a workspace, placed by lifetime; those that cross a segment are buffers of the plan.
+inside one segment share a workspace, placed by lifetime; those that cross a segment are buffers of the plan. Marks say
+where each kernel begins, so that a long unit can be compiled in parts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 import sympy
 
+from ...targets.cpu import ENTRIES_MARK, KERNEL_MARK
 from ...targets.plan import (
     WORKSPACE,
     AtenCall,
@@ -72,7 +74,8 @@ def assemble(
     segments = _segments(share(steps))
     crossing = _crossing(program, segments)
     buffers = [program.tensors[n] for n in program.tensors if n in crossing]
-    texts = [_header(title, program)]
+    functions: list[str] = []
+    callers: list[str] = []
     plan_steps: list[EntryCall | AtenCall] = []
     arena: SizeText = 0
     entries = 0
@@ -85,8 +88,8 @@ def assemble(
         entry = f"run{entries}"
         entries += 1
         names = _entry_arguments(program, segment, crossing, everything=len(segments) == 1)
-        texts += [kernel.source for kernel in segment if kernel.source]
-        texts.append(_entry(program, entry, names, segment, places, bool(need != 0)))
+        functions += [f"{KERNEL_MARK}\n{kernel.source}" for kernel in segment if kernel.source]
+        callers.append(_entry(program, entry, names, segment, places, bool(need != 0)))
         plan_steps.append(EntryCall(entry, (*names, WORKSPACE) if need != 0 else names))
     plan = Plan(
         inputs=tuple(
@@ -103,6 +106,7 @@ def assemble(
         constants=constants,
         literals=literals,
     )
+    texts = [_header(title, program), *functions, f"{ENTRIES_MARK}\n" + "\n\n".join(callers)]
     return Assembled("\n\n".join(texts) + "\n" if entries else "", plan)
 
 

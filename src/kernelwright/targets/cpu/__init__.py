@@ -3,5 +3,16 @@
 from ._build import INCLUDE, Built, build, toolchain
 from ._launch import Launcher
 from ._memory import Allocate, allocate
+from ._parts import ENTRIES_MARK, KERNEL_MARK
 
-__all__ = ["INCLUDE", "Allocate", "Built", "Launcher", "allocate", "build", "toolchain"]
+__all__ = [
+    "ENTRIES_MARK",
+    "INCLUDE",
+    "KERNEL_MARK",
+    "Allocate",
+    "Built",
+    "Launcher",
+    "allocate",
+    "build",
+    "toolchain",
+]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +22,19 @@ from filelock import FileLock
 from ...errors import BuildFailed, CacheUnusable, CompilerMissing
 from ...machine import Compiler, find_compiler
 from ...paths import cache_dir
+from ._parts import split
 
 INCLUDE = Path(__file__).parent / "include"
 FLAGS = (
-    "-std=c++20", "-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti",
+    "-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti",
     # Generated code is vector code already: looking for more costs a third of the compile time and finds nothing.
     "-fno-tree-vectorize",
     # NaN and inf keep their meaning; only errno, traps and unfused multiply-add are given up.
     "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fno-semantic-interposition", "-w",
 )  # fmt: skip
+
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_SLOTS = threading.BoundedSemaphore(_CORES)  # parts that are compiled at once, of however many candidates
 
 
 @dataclass(frozen=True)
@@ -74,23 +83,73 @@ def toolchain() -> str:
 
 def _compile(source: str, compiler: Compiler, folder: Path, timeout: float) -> float:
     scratch = Path(tempfile.mkdtemp(dir=folder))
+    start = time.perf_counter()
+    end = start + timeout
     try:
         (scratch / "kernel.cpp").write_text(source)
-        command = [*compiler.argv, *_flags(compiler), f"-I{INCLUDE}", "kernel.cpp", "-o", "kernel.so"]
-        start = time.perf_counter()
-        try:
-            run = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=timeout, check=False)
-        except subprocess.TimeoutExpired:
-            raise BuildFailed(f"The compiler did not finish within {timeout:.0f} s.") from None
+        parts = split(source)
+        if len(parts) == 1:
+            _run(compiler, ["-shared", "kernel.cpp", "-o", "kernel.so"], scratch, end)
+        else:
+            objects = _objects(parts, compiler, end)
+            _run(compiler, ["-shared", *map(str, objects), "-o", "kernel.so"], scratch, end)
         seconds = time.perf_counter() - start
-        if run.returncode != 0:
-            raise BuildFailed(f"The compiler rejected the source: {_first_error(run.stderr)}")
         (scratch / "kernel.sha256").write_text(_digest(scratch / "kernel.so"))
         for name in ("kernel.cpp", "kernel.so", "kernel.sha256"):  # the digest last: it declares the build complete
             os.replace(scratch / name, folder / name)
         return seconds
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _objects(parts: Sequence[str], compiler: Compiler, end: float) -> list[Path]:
+    """The parts' object files, compiled side by side, the longest first."""
+    pool = ThreadPoolExecutor(max_workers=_CORES)
+    try:
+        order = sorted(range(len(parts)), key=lambda k: -len(parts[k]))
+        running = {k: pool.submit(_object, parts[k], compiler, end) for k in order}
+        return [running[k].result() for k in range(len(parts))]
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _object(part: str, compiler: Compiler, end: float) -> Path:
+    """One part's object file: from the cache, where an earlier candidate with the same part has left it."""
+    folder = cache_dir() / "build" / "parts"
+    made = folder / f"{_key(part, compiler)}.o"
+    if _intact(made):
+        return made
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as text:
+        scratch = Path(text)
+        (scratch / "part.cpp").write_text(part)
+        with _SLOTS:
+            _run(compiler, ["-c", "part.cpp", "-o", "part.o"], scratch, end)
+        (scratch / "part.sha256").write_text(_digest(scratch / "part.o"))
+        os.replace(scratch / "part.o", made)
+        os.replace(scratch / "part.sha256", made.with_suffix(".sha256"))
+    return made
+
+
+def _run(compiler: Compiler, arguments: Sequence[str], folder: Path, end: float) -> None:
+    """Run the compiler until ``end``; then it is ended with everything it started."""
+    late = BuildFailed("The compiler did not finish in the time that was left for it.")
+    if time.perf_counter() >= end:
+        raise late
+    command = [*compiler.argv, *_flags(compiler), f"-I{INCLUDE}", *arguments]
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            _, errors = process.communicate(timeout=max(end - time.perf_counter(), 0.01))
+        except BaseException as fault:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # the driver's children too
+            if isinstance(fault, subprocess.TimeoutExpired):
+                raise late from None
+            raise
+    if process.returncode != 0:
+        raise BuildFailed(f"The compiler rejected the source: {_first_error(errors)}")
 
 
 def _flags(compiler: Compiler) -> tuple[str, ...]:
