@@ -5,26 +5,40 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from ..compiler import Kernel, Prepared, emit
+from ..compiler._pipeline import prepare_captured
 from ..compiler.program import Scan
 from ..targets import Candidate
+from ._families import Keep, families
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What distinguishes one candidate: operations left to ATen, and schedules by kernel."""
+
+    keep: Keep = frozenset()
+    schedules: tuple[tuple[int, int], ...] = ()
 
 
 class CompilerProposer:
-    """Our compiler as a proposer: first its best guess, then coordinate descent over the kernels' schedules.
+    """Our compiler as a proposer: its best guess, then families left to ATen, then coordinate descent over schedules.
 
-    One kernel's schedule changes at a time; the best choice so far is the centre. Kernels that do most of the work come
-    first and those that do next to none are left alone, so that a small budget goes to what takes the time.
+    One thing changes at a time; the best choice so far is the centre. Kernels that do most of the work come first and
+    those that do next to none are left alone, so that a small budget goes to what takes the time.
     """
 
     def __init__(self, prepared: Prepared, title: str) -> None:
         self.prepared = prepared
         self._title = title
-        self._best: dict[int, int] = {}
+        self._best = _Choice()
         self._best_cost = float("inf")
-        self._choices: dict[str, dict[int, int]] = {}
-        self._queue = _by_work(self.prepared)
+        self._choices: dict[str, _Choice] = {}
+        self._variants: dict[Keep, Prepared] = {frozenset(): prepared}
+        self._families = families(prepared)
+        self._untried = [keep for _, keep in self._families]
+        self._queue: list[tuple[int, int]] | None = None
         self._started = False
 
     @property
@@ -35,14 +49,21 @@ class CompilerProposer:
         """At most ``count`` new candidates; an empty list when the space is exhausted."""
         if not self.prepared.lowered:
             return []
-        found: list[Candidate] = []
         if not self._started:
             self._started = True
-            found.append(self._emit({}))
-        while self._queue and len(found) < count:
+            return [self._emit(_Choice())]
+        while self._untried:  # one at a time: what comes of it decides the next
+            found = self._keeping(self._best.keep ^ self._untried.pop(0))
+            if found is not None:
+                return [found]
+        if self._queue is None:
+            self._queue = _by_work(self._variant(self._best.keep))
+        candidates: list[Candidate] = []
+        while self._queue and len(candidates) < count:
             number, position = self._queue.pop(0)
-            found.append(self._emit({**self._best, number: position}))
-        return found
+            schedules = {**dict(self._best.schedules), number: position}
+            candidates.append(self._emit(replace(self._best, schedules=tuple(sorted(schedules.items())))))
+        return candidates
 
     def feedback(self, candidate: Candidate, cost: float | None) -> None:
         """``cost`` is the time of an accepted candidate, None for a rejected one."""
@@ -50,21 +71,50 @@ class CompilerProposer:
             self._best_cost = cost
             self._best = self._choice_of(candidate)
 
-    def _choice_of(self, candidate: Candidate) -> dict[int, int]:
+    def _keeping(self, keep: Keep) -> Candidate | None:
+        """A new candidate with these operations left to ATen; None when it is known or there is nothing to generate."""
+        if keep in self._variants or not self._variant(keep).lowered:
+            return None
+        return self._emit(_Choice(keep))
+
+    def _variant(self, keep: Keep) -> Prepared:
+        if keep not in self._variants:
+            self._variants[keep] = prepare_captured(self.prepared.captured, keep)
+        return self._variants[keep]
+
+    def _choice_of(self, candidate: Candidate) -> _Choice:
         """The choice that makes a candidate, also one of an earlier search, whose label says it."""
         if candidate.digest not in self._choices:
             pairs = re.findall(r"/k(\d+)=(\d+)", candidate.label)
-            choice = {int(kernel): int(position) for kernel, position in pairs}
-            kernels = dict(enumerate(self.prepared.kernels))
-            fits = all(isinstance(k := kernels.get(n), Kernel) and p < len(k.schedules) for n, p in choice.items())
+            schedules = {int(kernel): int(position) for kernel, position in pairs}
+            choice = _Choice(self._kept(candidate.label), tuple(sorted(schedules.items())))
+            kernels = dict(enumerate(self._variant(choice.keep).kernels))
+            fits = all(isinstance(k := kernels.get(n), Kernel) and p < len(k.schedules) for n, p in choice.schedules)
             if not fits or self._emit(choice).digest != candidate.digest:
                 return self._best
         return self._choices[candidate.digest]
 
-    def _emit(self, choice: dict[int, int]) -> Candidate:
-        candidate = emit(self.prepared, choice, title=self._title)
+    def _emit(self, choice: _Choice) -> Candidate:
+        candidate = emit(self._variant(choice.keep), dict(choice.schedules), title=self._title)
+        if choice.keep:
+            head, *tail = candidate.label.split("/")
+            candidate = replace(candidate, label="/".join((head, f"aten={self._name(choice.keep)}", *tail)))
         self._choices[candidate.digest] = choice
         return candidate
+
+    def _name(self, keep: Keep) -> str:
+        """The families that a choice keeps, the fewest that cover it."""
+        names: list[str] = []
+        left = set(keep)
+        for name, nodes in self._families:
+            if nodes <= keep and nodes & left:
+                names.append(name)
+                left -= nodes
+        return "+".join(names)
+
+    def _kept(self, label: str) -> Keep:
+        names = next((part[len("aten=") :].split("+") for part in label.split("/") if part.startswith("aten=")), [])
+        return frozenset().union(*(nodes for name, nodes in self._families if name in names))
 
 
 _NEGLIGIBLE = 0.05  # of the work of all kernels together

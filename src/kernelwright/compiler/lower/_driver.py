@@ -169,7 +169,8 @@ class Lowering(Builder):
 
     def _lower_op(self, node: fx.Node) -> Any:
         name = node.target._schema.name.removeprefix("aten::")  # type: ignore[union-attr]
-        handler = HANDLERS.get(name) if _plain(node.meta.get("val")) and name not in self.keep else None
+        kept = name in self.keep or f"%{node.name}" in self.keep
+        handler = HANDLERS.get(name) if _plain(node.meta.get("val")) and not kept else None
         mark = self.mark()
         try:
             if handler is None:
@@ -336,7 +337,8 @@ def _dense(value: torch.Tensor) -> bool:
 def lower(captured: Captured, keep: frozenset[str] = frozenset()) -> Program:
     """The tensor program of a captured graph. What has no lowering is an :class:`Extern` and named in ``notes``.
 
-    ``keep`` names operations ("convolution_backward") that are to stay ATen calls although they could be lowered.
+    ``keep`` names operations ("convolution_backward"), or nodes ("%convolution_3"), that are to stay ATen calls although they
+    could be lowered.
     """
     return Lowering(captured, keep).run()
 
