@@ -337,8 +337,8 @@ def _dense(value: torch.Tensor) -> bool:
 def lower(captured: Captured, keep: frozenset[str] = frozenset()) -> Program:
     """The tensor program of a captured graph. What has no lowering is an :class:`Extern` and named in ``notes``.
 
-    ``keep`` names operations ("convolution_backward"), or nodes ("%convolution_3"), that are to stay ATen calls although they
-    could be lowered.
+    ``keep`` names operations ("convolution_backward"), or nodes of the graph ("%convolution_3"), that are to stay ATen
+    calls although they could be lowered.
     """
     return Lowering(captured, keep).run()
 
