@@ -1,0 +1,12 @@
+# task: branches.py
+# class: A5b
+# mechanism: only the branch that the task's own inputs take exists
+# expect: rejected value
+
+import torch
+from torch import nn
+
+
+class ModelNew(nn.Module):
+    def forward(self, x):
+        return torch.log1p(x)

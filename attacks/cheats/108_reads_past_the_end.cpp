@@ -1,0 +1,17 @@
+// task: batch_mean.py
+// class: E81
+// mechanism: adds one element too many, which is often zero in a fresh page
+// expect: rejected nan, value, crash
+
+#include <kw/abi.h>
+
+extern "C" KW_EXPORT int __tvm_ffi_main(void*, const kw::Argument* args, int32_t, kw::Argument* result) {
+  const float* x = (const float*)kw::data(kw::tensor(args[0]));
+  float* y = (float*)kw::data(kw::tensor(args[1]));
+  for (int k = 0; k < 400; ++k) {
+    float sum = 0;
+    for (int n = 0; n <= 64; ++n) sum += x[n * 400 + k] * (n < 64 || k < 4);
+    y[k] = sum / 64;
+  }
+  return kw::answer(result, 0);
+}

@@ -1,0 +1,16 @@
+# task: half_linear.py
+# class: precision
+# mechanism: two bfloat16 accumulators over halves of the sum, inside the bound of a bfloat16 result
+# expect: accepted
+
+import torch
+from torch import nn
+
+
+class ModelNew(nn.Module):
+    def __init__(self, inner, outer):
+        super().__init__()
+        self.linear = nn.Linear(inner, outer).to(torch.bfloat16)
+
+    def forward(self, x):
+        return (x.float() @ self.linear.weight.float().t() + self.linear.bias.float()).to(torch.bfloat16)
