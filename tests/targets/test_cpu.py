@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from kernelwright.errors import BuildFailed, CacheUnusable, CompilerMissing, OutsideDomain, TargetUnknown
+from kernelwright.machine import find_compiler
 from kernelwright.targets import (
     AtenCall,
     Candidate,
@@ -24,7 +25,7 @@ from kernelwright.targets import (
     plan_from_json,
     plan_to_json,
 )
-from kernelwright.targets.cpu import build
+from kernelwright.targets.cpu import INCLUDE, build
 
 SCALE = """
 #include <kw/abi.h>
@@ -162,6 +163,21 @@ def test_a_second_build_comes_from_the_cache_and_a_broken_one_heals() -> None:
     assert build(source).seconds > 0
     x = torch.randn(2, 3)
     assert torch.equal(load(scale("3.0f"), torch.neg, {})(x), x * 3)
+
+
+def test_headers_can_be_included_in_every_part_of_a_source(tmp_path: Path) -> None:
+    compiler = find_compiler()
+    assert compiler is not None
+    headers = "".join(f"#include <kw/{header.name}>\n" for header in sorted((INCLUDE / "kw").glob("*.h")))
+    parts = []
+    for name in ("one", "two"):
+        parts.append(tmp_path / f"{name}.cpp")
+        parts[-1].write_text(f"{headers}int {name}() {{ return 0; }}\n")
+    flags = ["-std=c++20", "-O0", "-fPIC", "-shared", *compiler.native_flags(), f"-I{INCLUDE}"]
+    done = subprocess.run(
+        [*compiler.argv, *flags, *map(str, parts), "-o", str(tmp_path / "both.so")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_concurrent_builds_of_one_source_agree(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ KW_ONCE void turn(S* dst, int pitch, const S* src, int64_t step, int64_t along, 
 }
 
 // Sixteen rows of the result, `width` of each: dst[row][column] = src[column][row].
-KW_ONCE void turn_back(float* dst, int64_t to, const float* src, int pitch, int64_t width) {
+inline KW_ONCE void turn_back(float* dst, int64_t to, const float* src, int pitch, int64_t width) {
   for (int64_t d = 0; d < width; d += 16) {
     vf lanes[16];
 #pragma GCC unroll 16
@@ -134,7 +134,7 @@ KW_ONCE void turn_back(float* dst, int64_t to, const float* src, int pitch, int6
     for (int i = 0; i < 16; ++i) store(dst + i * to + d, lanes[i]);
   }
 }
-KW_ONCE void turn_back(double* dst, int64_t to, const double* src, int pitch, int64_t width) {
+inline KW_ONCE void turn_back(double* dst, int64_t to, const double* src, int pitch, int64_t width) {
   for (int64_t d = 0; d < width; ++d)
     for (int i = 0; i < 16; ++i) dst[i * to + d] = src[d * pitch + i];
 }
