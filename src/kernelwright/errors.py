@@ -43,6 +43,14 @@ class TargetUnknown(KernelwrightError):
     """The target's name is not one of those that exist."""
 
 
+class NotServable(KernelwrightError):
+    """A candidate of this kind may be judged in a worker, but never runs in the user's own process."""
+
+
+class SubmissionInvalid(KernelwrightError):
+    """A file handed in for judging is none of the forms that a submission may have."""
+
+
 class CompilerMissing(KernelwrightError):
     """No C++ compiler was found."""
 
@@ -93,3 +101,7 @@ class OutputUnwritable(KernelwrightError):
 
 class SuiteInvalid(KernelwrightError):
     """The folder given as a suite holds no task files, or not those that were asked for."""
+
+
+class WallsMissing(KernelwrightError):
+    """This machine cannot keep an untrusted candidate from doing harm."""

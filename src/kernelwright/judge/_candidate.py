@@ -11,8 +11,8 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..errors import OutsideDomain
-from ..targets import Candidate, load, plan_from_json
-from ..task import Task
+from ..targets import SUBMITTED, Candidate, Construction, load, plan_from_json
+from ..task import Task, init_inputs
 from ..task import load as load_task
 from ._arena import GUARD, PATTERN, Arena, Slot, aliases, dtype_name, span
 from ._protocol import Message
@@ -58,6 +58,7 @@ class CandidateHost:
 
     def open(self, task: Task, state: dict[str, Any], changed: Sequence[str], descriptor: int) -> Message:
         """Load the task; its state moves into the oracle's memory, so that both compute with the same weights."""
+        self.task = task
         self.reference = load_task(task)
         self.template = self.reference.draw(0, "given")
         slots = {name: Slot.from_json(data) for name, data in state.items()}
@@ -90,9 +91,18 @@ class CandidateHost:
         candidate = candidate_from_json(data)
         self.call = None
         self.bind_shared_state()
-        self.call = load(candidate, self.reference.call, self.reference.state, allocate=self.memory)
+        self.call = self.bring_to_life(candidate, self.memory)
         self.loaded = candidate.target
-        return {}
+        return {"weights": getattr(self.call, "weights", "")}
+
+    def bring_to_life(self, candidate: Candidate, allocate: Allocate | None = None) -> Callable[..., Any]:
+        """Make a candidate callable; only here may it be one that others handed in."""
+        options: dict[str, Any] = {} if allocate is None else {"allocate": allocate}
+        if candidate.target in SUBMITTED:
+            inputs, seed = init_inputs(self.task)
+            dtype = None if self.task.dtype == "float32" else getattr(torch, self.task.dtype)
+            options["construction"] = Construction(inputs, seed, dtype)
+        return load(candidate, self.reference.call, self.reference.state, **options)
 
     def run(self, case: Message, descriptors: Sequence[int]) -> Message:
         """Call the candidate on the case's sets in the case's order; its outputs go where the case says."""

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from ..targets import load
 from ._arena import Arena, Slot, arena_size, lay_out, uniquely
 from ._candidate import CandidateHost, candidate_from_json, describe_run
 from ._protocol import Message
@@ -56,7 +55,7 @@ class Stopwatch:
         name = f"baseline {key}" if baseline else key
         if name not in self.contenders:
             candidate = candidate_from_json(data)
-            self.contenders[name] = load(candidate, self.host.reference.call, self.host.reference.state)
+            self.contenders[name] = self.host.bring_to_life(candidate)
         call, times = self.contenders[name], []
         for k in range(3):
             self.host.restore_state()

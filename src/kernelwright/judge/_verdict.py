@@ -18,11 +18,24 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Label:
+    """What reading a candidate's source found, e.g. "calls a library operation": data, never a reason to accept.
+
+    ``detail`` names the place; ``forbidden``: this alone rejects.
+    """
+
+    name: str
+    detail: str = ""
+    forbidden: bool = False
+
+
+@dataclass(frozen=True)
 class Verdict:
     """``status``: "accepted", "rejected" or "unjudged" (the judge could not decide, e.g. the reference failed).
 
     ``reason`` is the one reason as a sentence, ``category`` its class: build, crash, timeout, memory, shape, dtype,
-    value, nan, input-mutated, unstable, guard, reference.
+    value, nan, input-mutated, unstable, guard, reference, rules, unscored. ``phases`` are seconds by what they were
+    spent on; ``notes`` what a reader of the verdict must know besides.
     """
 
     status: str
@@ -30,6 +43,9 @@ class Verdict:
     category: str = ""
     checks: tuple[Check, ...] = ()
     seconds: float = 0.0
+    labels: tuple[Label, ...] = ()
+    notes: tuple[str, ...] = ()
+    phases: tuple[tuple[str, float], ...] = ()
 
     @property
     def accepted(self) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .. import errors
 from ..errors import KernelwrightError, ReferenceTooLarge, TaskError
-from ..targets import Candidate
+from ..targets import DRAWN, Candidate
 from ..task import STRUCTURES, DynamicSize
 from ._candidate import candidate_to_json
 from ._process import WorkerFault, WorkerLost
@@ -61,16 +61,25 @@ def verify(session: Session, candidate: Candidate) -> Verdict:
     start = session.now()
     limit = _COMPILE_SECONDS if candidate.target == "compile" else session.time_limit
     screen(session)
+    loading = session.now()
+    building = max(limit, _COMPILE_SECONDS) if candidate.target == "python" else limit  # it may build extensions
     try:
-        session.ask_candidate({"op": "load", "candidate": candidate_to_json(candidate)}, seconds=limit)
+        loaded, _ = session.ask_candidate({"op": "load", "candidate": candidate_to_json(candidate)}, seconds=building)
     except WorkerFault as fault:
         return _at_load(fault, session.now() - start)
     except WorkerLost as lost:
         return _lost(lost, "while it was loaded", (), session.now() - start)
+    checking = session.now()
     trial = _Trial(session, candidate, limit)
+    notes = []
+    if loaded.get("weights") == DRAWN and trial.has_state:
+        trial.has_state = False  # it cannot follow the judge to other parameters
+        notes.append("Its parameters are those that it drew itself after the task's seed, since their names differ.")
     verdict = trial.run(start)
     session.ask_oracle({"op": "settle"})  # the task's own parameters, for whoever comes next
-    return Verdict(verdict.status, verdict.reason, verdict.category, tuple(trial.checks), session.now() - start)
+    now = session.now()
+    phases = (("load", checking - loading), ("checks", now - checking))
+    return replace(verdict, checks=tuple(trial.checks), seconds=now - start, notes=tuple(notes), phases=phases)
 
 
 def screen(session: Session) -> Message:

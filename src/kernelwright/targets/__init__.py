@@ -1,6 +1,8 @@
 """Targets build candidates, load them and make them callable."""
 
-from ._load import TARGETS, check_target, load
+from ._load import SUBMITTED, TARGETS, check_target, load
+from ._native import encode
+from ._python import CLASS, COPIED, DRAWN, Construction
 from .plan import (
     AtenCall,
     Candidate,
@@ -15,9 +17,14 @@ from .plan import (
 )
 
 __all__ = [
+    "CLASS",
+    "COPIED",
+    "DRAWN",
+    "SUBMITTED",
     "TARGETS",
     "AtenCall",
     "Candidate",
+    "Construction",
     "EntryCall",
     "InputSpec",
     "Literal",
@@ -25,6 +32,7 @@ __all__ = [
     "SymbolSpec",
     "TensorSpec",
     "check_target",
+    "encode",
     "load",
     "plan_from_json",
     "plan_to_json",

@@ -7,11 +7,15 @@ from typing import Any
 
 import torch
 
-from ..errors import TargetUnknown
-from .cpu import Allocate, Launcher, allocate, build
+from ..errors import NotServable, TargetUnknown
+from ._native import load_blind, load_native
+from ._python import Construction, load_python
+from .cpu import PLAIN_MARK, Allocate, Launcher, allocate, build
 from .plan import Candidate
 
 TARGETS = ("cpu",)  # what `--target` takes; "eager" and "compile" name the baselines
+
+SUBMITTED = ("so", "python")  # what others hand in besides sources: judged, never served in the user's process
 
 
 def check_target(name: str) -> str:
@@ -27,17 +31,44 @@ def load(
     state: Mapping[str, torch.Tensor],
     *,
     allocate: Allocate = allocate,
+    construction: Construction | None = None,
 ) -> Callable[..., Any]:
     """Make a candidate callable with the reference's positional arguments.
 
     ``reference`` is what the baselines run; ``state`` the parameters and buffers by qualified name. For the target
     "compile" the candidate's ``schedule`` is the mode of ``torch.compile`` ("default", "max-autotune").
+    ``construction`` is known in the judge's worker alone, and with it the targets "python" and "so": elsewhere such a
+    candidate raises ``NotServable``, for it would run whatever its author liked in the user's own process.
     """
     if candidate.target == "eager":
         return reference
     if candidate.target == "compile":
         return torch.compile(reference, mode=candidate.schedule or "default", dynamic=False)
+    if candidate.target in SUBMITTED:
+        return _load_submitted(candidate, reference, state, allocate, construction)
     check_target(candidate.target)
     if candidate.plan is None:
         raise ValueError("a candidate for the cpu target needs a plan")
-    return Launcher(candidate.plan, build(candidate.source).library, state, allocate).call
+    library = build(candidate.source).library
+    if candidate.source.startswith(PLAIN_MARK):
+        return load_blind(library, candidate.plan, state, allocate)
+    return Launcher(candidate.plan, library, state, allocate).call
+
+
+def _load_submitted(
+    candidate: Candidate,
+    reference: Callable[..., Any],
+    state: Mapping[str, torch.Tensor],
+    allocate: Allocate,
+    construction: Construction | None,
+) -> Callable[..., Any]:
+    if construction is None:
+        raise NotServable(
+            f"A candidate for the target {candidate.target!r} runs in the judge's worker only; "
+            "what is served is generated source for one of the targets " + ", ".join(TARGETS) + "."
+        )
+    if candidate.target == "python":
+        return load_python(candidate.source, reference, state, construction)
+    if candidate.plan is None:
+        raise ValueError("a shared object needs a plan")
+    return load_native(candidate.source, candidate.plan, state, allocate)

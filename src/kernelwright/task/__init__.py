@@ -3,7 +3,7 @@
 from kernelwright.task._aten import AtenGraph
 from kernelwright.task._cost import cost, measured_cost
 from kernelwright.task._inputs import STRUCTURES, Character, characterise, clone, redraw, resample
-from kernelwright.task._load import from_callable, from_source, in_domain, load, module_state, with_dtype
+from kernelwright.task._load import from_callable, from_source, in_domain, init_inputs, load, module_state, with_dtype
 from kernelwright.task._probe import footprint
 from kernelwright.task._scale import shrink
 from kernelwright.task._task import Cost, DynamicSize, Reference, Task
@@ -23,6 +23,7 @@ __all__ = [
     "from_callable",
     "from_source",
     "in_domain",
+    "init_inputs",
     "load",
     "measured_cost",
     "module_state",

@@ -92,6 +92,15 @@ def load(task: Task) -> Reference:
     return Reference(call=call, draw=draw, state=module_state(call))
 
 
+def init_inputs(task: Task) -> tuple[tuple[Any, ...], int]:
+    """Arguments of the task's class and the seed before it is built; no arguments where the task has no class."""
+    if task.kind != "kernelbench":
+        return (), _SEED
+    with seeded(_SEED):
+        module = run_module(task)
+    return _init_inputs(module, task.module or task.path or task.name), _SEED
+
+
 def bring_up(task: Task, *, build: bool = True) -> tuple[Callable[..., Any], Draw]:
     """The task's callable and its own draw, before casts; ``build=False`` leaves a class unbuilt (inputs only)."""
     return _pickled(task) if task.kind == "pickled" else _from_module(task, build)
@@ -173,14 +182,20 @@ def _build(module: Any, found: Any, attribute: str, place: str) -> Callable[...,
         return found
     if not issubclass(found, nn.Module):
         raise SourceInvalid(f"Class {attribute} in {place} is not a torch.nn.Module; derive it from nn.Module.")
+    with seeded(_SEED):
+        given = _init_inputs(module, place)
+        torch.manual_seed(_SEED)
+        built: Callable[..., Any] = call_user(found, given, ReferenceFailed, f"{attribute}() in {place}")
+    return built
+
+
+def _init_inputs(module: Any, place: str) -> tuple[Any, ...]:
     make = getattr(module, "get_init_inputs", None)
     with seeded(_SEED):
         given = call_user(make, (), ReferenceFailed, f"get_init_inputs() in {place}") if make else []
-        if not isinstance(given, list | tuple):
-            raise SourceInvalid(f"get_init_inputs() in {place} returned {_kind(given)}; it must return a list.")
-        torch.manual_seed(_SEED)
-        built: Callable[..., Any] = call_user(found, tuple(given), ReferenceFailed, f"{attribute}() in {place}")
-    return built
+    if not isinstance(given, list | tuple):
+        raise SourceInvalid(f"get_init_inputs() in {place} returned {_kind(given)}; it must return a list.")
+    return tuple(given)
 
 
 def _input_source(module: Any, call: Callable[..., Any], task: Task, place: str) -> Draw:

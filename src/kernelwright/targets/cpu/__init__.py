@@ -1,6 +1,6 @@
 """The CPU: C++ with vector extensions and torch's own threads."""
 
-from ._build import INCLUDE, Built, build, toolchain
+from ._build import INCLUDE, PLAIN_MARK, Built, build, plain, toolchain
 from ._launch import Launcher
 from ._memory import Allocate, allocate
 from ._parts import ENTRIES_MARK, KERNEL_MARK
@@ -9,10 +9,12 @@ __all__ = [
     "ENTRIES_MARK",
     "INCLUDE",
     "KERNEL_MARK",
+    "PLAIN_MARK",
     "Allocate",
     "Built",
     "Launcher",
     "allocate",
     "build",
+    "plain",
     "toolchain",
 ]

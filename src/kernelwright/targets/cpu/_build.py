@@ -33,6 +33,11 @@ FLAGS = (
     "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fno-semantic-interposition", "-w",
 )  # fmt: skip
 
+# A source that was not written for this compiler says so in its first line and is built as its author would build it.
+PLAIN_MARK = "// kernelwright-build: plain "
+_PLAIN = ("-fvisibility=default", "-ftree-vectorize", "-pthread")
+_PLAIN_LANGUAGE = {"c++": ("-x", "c++", "-fexceptions", "-frtti"), "c": ("-x", "c", "-std=gnu17")}
+
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _SLOTS = threading.BoundedSemaphore(_CORES)  # parts that are compiled at once, of however many candidates
 
@@ -46,7 +51,7 @@ class Built:
 
 
 def build(source: str, *, timeout: float = 120.0) -> Built:
-    """Compile a C++ translation unit that includes the ``kw/`` headers.
+    """Compile a C++ translation unit that may include the ``kw/`` headers (or a plain one, see :func:`plain`).
 
     Raises ``CompilerMissing``, ``CacheUnusable`` or ``BuildFailed`` (with the compiler's first error).
     """
@@ -72,6 +77,11 @@ def build(source: str, *, timeout: float = 120.0) -> Built:
         ) from error
 
 
+def plain(text: str, language: str) -> str:
+    """The source of a candidate written by somebody else, in "c" or "c++": built with an author's usual flags."""
+    return f"{PLAIN_MARK}{language}\n#line 1\n{text}"
+
+
 def toolchain() -> str:
     """What decides the machine code of a source here: compiler, flags, headers; "" without a compiler."""
     compiler = find_compiler()
@@ -89,7 +99,7 @@ def _compile(source: str, compiler: Compiler, folder: Path, timeout: float) -> f
         (scratch / "kernel.cpp").write_text(source)
         parts = split(source)
         if len(parts) == 1:
-            _run(compiler, ["-shared", "kernel.cpp", "-o", "kernel.so"], scratch, end)
+            _run(compiler, ["-shared", *_plain_flags(source, compiler), "kernel.cpp", "-o", "kernel.so"], scratch, end)
         else:
             objects = _objects(parts, compiler, end)
             _run(compiler, ["-shared", *map(str, objects), "-o", "kernel.so"], scratch, end)
@@ -158,8 +168,17 @@ def _flags(compiler: Compiler) -> tuple[str, ...]:
     return (*FLAGS, *compiler.native_flags(), *quiet)
 
 
+def _plain_flags(source: str, compiler: Compiler) -> tuple[str, ...]:
+    """What a plain source is built with beyond the usual flags; the last of two that contradict counts."""
+    if not source.startswith(PLAIN_MARK):
+        return ()
+    language = source[len(PLAIN_MARK) :].partition("\n")[0].strip()
+    threads = ("-fopenmp",) if compiler.kind == "gcc" else ()  # clang's own runtime may not be installed
+    return (*_PLAIN, *threads, *_PLAIN_LANGUAGE.get(language, ()))
+
+
 def _key(source: str, compiler: Compiler) -> str:
-    parts = (source, toolchain(), " ".join(compiler.argv), _isa())
+    parts = (source, toolchain(), " ".join(compiler.argv), _isa(), *_plain_flags(source, compiler))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

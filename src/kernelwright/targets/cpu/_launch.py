@@ -22,11 +22,18 @@ class Launcher:
     """A plan bound to its shared object and its state; ``call`` it like the reference.
 
     ``state`` holds the tensors behind the plan's ("state", name) inputs. Raises ``OutsideDomain`` for inputs the kernel
-    was not made for; the caller decides what to do then. ``allocate`` is where output memory comes from.
+    was not made for; the caller decides what to do then. ``allocate`` is where output memory comes from; ``blind`` says
+    that the entries do not check their arguments, as those of others do not.
     """
 
     def __init__(
-        self, plan: Plan, library: Path, state: Mapping[str, torch.Tensor], allocate: Allocate = allocate
+        self,
+        plan: Plan,
+        library: Path,
+        state: Mapping[str, torch.Tensor],
+        allocate: Allocate = allocate,
+        *,
+        blind: bool = False,
     ) -> None:
         self.plan = plan
         self._allocate = allocate
@@ -38,11 +45,17 @@ class Launcher:
         self._idle_workspaces: list[torch.Tensor] = []  # popped while in use, so that threads never share one
         self._sizes = _SizeEvaluator(plan)
         about = (plan, self._module, self._state, self._treespec, allocate, self._idle_workspaces)
-        self.call: Callable[..., Any] = script(*about, _resolve, self._general) or self._general
+        quick = script(*about, _resolve, self._general, blind=blind)
+        self._blind = blind
+        if blind:  # now, not when it is called: a missing one is a fault of the library
+            self._entries = [self._module[step.entry] for step in plan.steps if isinstance(step, EntryCall)]
+        self.call: Callable[..., Any] = quick or self._general
 
     def _general(self, *args: Any) -> Any:
         tensors = self._bind(args)
         sizes = self._sizes.bind(tensors)
+        if self._blind:
+            self._look(tensors, sizes)
         named = {spec.spec.name: tensor for spec, tensor in zip(self.plan.inputs, tensors, strict=True)}
         for spec in self.plan.buffers:
             named[spec.name] = self._make(spec, sizes)
@@ -78,6 +91,14 @@ class Launcher:
             else self._state[str(s.source[1])]
             for s in self.plan.inputs
         ]
+
+    def _look(self, tensors: Sequence[torch.Tensor], sizes: Mapping[str, int]) -> None:
+        """What checked entries do themselves; layouts are right already."""
+        for tensor, spec in zip(tensors, (i.spec for i in self.plan.inputs), strict=True):
+            shape, dtype = self._sizes.all(spec.shape, sizes), getattr(torch, spec.dtype)
+            if tuple(tensor.shape) != shape or tensor.dtype is not dtype or tensor.device.type != "cpu":
+                what = f"{tuple(tensor.shape)} {tensor.dtype} on {tensor.device}"
+                raise OutsideDomain(f"A tensor is {what}, but the kernel takes {shape} {dtype} on the cpu.")
 
     def _make(self, spec: TensorSpec, sizes: Mapping[str, int]) -> torch.Tensor:
         shape, strides = self._sizes.all(spec.shape, sizes), self._sizes.all(spec.strides, sizes)

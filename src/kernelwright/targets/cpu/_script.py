@@ -26,18 +26,21 @@ def script(
     idle: list[torch.Tensor],
     resolve: Callable[[str], Callable[..., Any]],
     general: Callable[..., Any],
+    *,
+    blind: bool = False,
 ) -> Callable[..., Any] | None:
     """A function of the plan's tensor arguments that returns what the reference would.
 
     Other arguments than the plan's go to ``general``, which copies them into the right layout or says what is wrong.
     Instead of a function, None for a plan that needs the general path anyway. ``idle`` holds workspaces between calls.
+    ``blind``: the entries do not look at what they are given, so it is done for them.
     """
     fixed = isinstance(plan.workspace, int) and not (plan.symbols or plan.mutations or plan.constants)
     arguments = [spec for spec in plan.inputs if spec.source[0] == "arg"]
     if not fixed or [spec.source[1] for spec in arguments] != list(range(len(arguments))):
         return None
     pack = _packer(treespec)
-    return None if pack is None else _Writer(plan, module, state, pack, allocate, idle, resolve, general).write()
+    return None if pack is None else _Writer(plan, module, state, pack, allocate, idle, resolve, general).write(blind)
 
 
 def _packer(treespec: pytree.TreeSpec | None) -> str | None:
@@ -67,10 +70,10 @@ class _Writer:
             if spec.source[0] != "arg":
                 self.scope[name] = state[str(spec.source[1])]
 
-    def write(self) -> Callable[..., Any]:
+    def write(self, blind: bool) -> Callable[..., Any]:
         plan = self.plan
-        if any(isinstance(step, AtenCall) for step in plan.steps):
-            self.lines += ["if grad_enabled(): return general(*args)", *self._checks()]
+        if blind or any(isinstance(step, AtenCall) for step in plan.steps):
+            self.lines += ["if grad_enabled(): return general(*args)", *self._checks(blind)]
         if plan.workspace:
             make = self._constant(maker(self.allocate, (int(plan.workspace),), (1,), torch.uint8))
             self.lines.append(f"w = idle.pop() if idle else {make}()")
@@ -116,9 +119,10 @@ class _Writer:
         returns = found._schema.returns
         return len(returns) > 1 or "[]" in str(returns[0].type) or "List" in str(returns[0].type)
 
-    def _checks(self) -> list[str]:
+    def _checks(self, blind: bool) -> list[str]:
         """An ATen call must not meet what no entry has looked at: arguments are tensors, of the plan's form."""
         seen = {name for step in self.plan.steps if isinstance(step, EntryCall) for name in step.args}
+        seen = set() if blind else seen
         given = [self.names[spec.spec.name] for spec in self.plan.inputs if spec.source[0] == "arg"]
         lines = [f"if not isinstance({name}, Tensor): return general(*args)" for name in given]
         for spec in self.plan.inputs:

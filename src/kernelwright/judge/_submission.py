@@ -1,0 +1,102 @@
+"""Files that others hand in for judging, read into candidates; nothing of them is run here.
+
+A source of ours begins with its plan. Any other C or C++ source, or a shared object, has one entry ``main`` that takes
+the call's tensors, the parameters and buffers, and the outputs to be filled; its plan follows from the task. A Python
+file holds ``class ModelNew``.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+from ..errors import SubmissionInvalid
+from ..targets import CLASS, Candidate, Plan, encode, plan_from_json, plan_to_json
+from ..targets.cpu import plain
+from ..task import Task
+from ._interface import interface
+
+PROPOSER = "submission"
+PLAN_MARK = "// kernelwright-plan: "
+_LANGUAGES = {".c": "c", ".cc": "c++", ".cpp": "c++", ".cxx": "c++"}
+_LARGEST = 64 << 20
+SUFFIXES = (*_LANGUAGES, ".so", ".py")
+
+
+def read_submission(path: Path, task: Task) -> Candidate:
+    """The candidate in a file. Raises ``SubmissionInvalid`` for a file that is none, ``TaskError`` for a bad task."""
+    if path.suffix not in SUFFIXES:
+        raise SubmissionInvalid(
+            f"CANDIDATE is {str(path)!r}; it must be a C or C++ source ({', '.join(_LANGUAGES)}), "
+            f"a shared object (.so) or a Python file with class {CLASS} (.py)."
+        )
+    content = _read(path)
+    if path.suffix == ".so":
+        if not content.startswith(b"\x7fELF"):
+            raise SubmissionInvalid(f"{path} is no shared object: it does not begin as an ELF file does.")
+        return Candidate("so", PROPOSER, encode(content), interface(task), label=path.name)
+    text = _text(path, content)
+    if path.suffix == ".py":
+        return Candidate("python", PROPOSER, text, None, label=path.name)
+    if text.startswith(PLAN_MARK):
+        return Candidate("cpu", PROPOSER, text, _own_plan(path, text), label=path.name)
+    return Candidate("cpu", PROPOSER, plain(text, _LANGUAGES[path.suffix]), interface(task), label=path.name)
+
+
+def as_submission(candidate: Candidate) -> str:
+    """A generated candidate as one file that :func:`read_submission` reads back."""
+    if candidate.plan is None:
+        raise SubmissionInvalid(f"{candidate.label or candidate.target} has no plan, so it cannot be handed in.")
+    return f"{PLAN_MARK}{plan_to_json(candidate.plan)}\n{candidate.source}"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise SubmissionInvalid(f"{path} is larger than {_LARGEST >> 20} MiB; a candidate must be smaller.")
+        content = path.read_bytes()
+    except OSError as error:
+        raise SubmissionInvalid(f"CANDIDATE is {str(path)!r}, which cannot be read: {error.strerror}.") from None
+    if not content.strip():
+        raise SubmissionInvalid(f"{path} is empty; it must hold a candidate.")
+    return content
+
+
+def _text(path: Path, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SubmissionInvalid(f"{path} is not UTF-8 text (byte {error.start}); give a source file.") from None
+
+
+def python_fault(text: str) -> str:
+    """Why a Python text cannot be a candidate, as a sentence; "" where it may be one."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        where = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        what = error.msg if isinstance(error, SyntaxError) else str(error) or type(error).__name__
+        return f"It is no Python source{where}: {what}."
+    if not any(_binds(node, CLASS) for node in ast.walk(tree)):
+        return f"It defines no class {CLASS}; a Python candidate is a torch.nn.Module of that name."
+    return ""
+
+
+def _binds(node: ast.AST, name: str) -> bool:
+    if isinstance(node, ast.ClassDef):
+        return node.name == name
+    if isinstance(node, ast.alias):
+        return (node.asname or node.name) in (name, "*")
+    return isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
+
+
+def _own_plan(path: Path, text: str) -> Plan:
+    line = text.partition("\n")[0].removeprefix(PLAN_MARK)
+    try:
+        return plan_from_json(json.dumps(json.loads(line)))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SubmissionInvalid(
+            f"The first line of {path} is no plan ({type(error).__name__}: {error}); "
+            f"it must be {PLAN_MARK.strip()} and the JSON of one."
+        ) from None
