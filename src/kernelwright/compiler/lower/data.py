@@ -17,7 +17,8 @@ def cat(low: Lowering, tensors: list[Lazy], dim: int = 0) -> Lazy:
     parts = [t for t in tensors if not (t.rank == 1 and same(t.shape[0], 0) and len(low.shape) != 1)]
     dim = wrap(dim, len(low.shape))
     if len(parts) == 1:
-        return pointwise(low.shape, low.dtype, lambda a: cast(a, low.dtype), parts[0])
+        dtype = low.dtype  # of this node: the value is read when another is lowered
+        return pointwise(low.shape, dtype, lambda a: cast(a, dtype), parts[0])
     out = low.tensor(low.shape, low.dtype)
     start: Size = 0
     for part in parts:

@@ -319,4 +319,5 @@ def native_dropout(low: Lowering, input: Lazy, p: float, train: bool | None) -> 
 
 @lowers("copy")
 def copy(low: Lowering, self: Lazy, src: Lazy) -> Lazy:
-    return pointwise(low.shape, low.dtype, lambda a: cast(a, low.dtype), low.broadcast(src, low.shape))
+    dtype = low.dtype  # of this node: the value is read when another is lowered
+    return pointwise(low.shape, dtype, lambda a: cast(a, dtype), low.broadcast(src, low.shape))

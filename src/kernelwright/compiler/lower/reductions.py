@@ -272,7 +272,8 @@ _SCANS = {"cumsum": "sum", "cumprod": "prod", "logcumsumexp": "logsumexp"}
 def scan(low: Lowering, self: Lazy, dim: int) -> Lazy:
     name = low.node.target._schema.name.removeprefix("aten::")  # type: ignore[union-attr]
     if self.rank == 0:
-        return pointwise((), low.dtype, lambda a: cast(a, low.dtype), self)
+        dtype = low.dtype  # of this node: the value is read when another is lowered
+        return pointwise((), dtype, lambda a: cast(a, dtype), self)
     dim = wrap(dim, self.rank)
     require(not same(self.shape[dim], 1), "a single element")
     return low.scan(self, dim, _SCANS[name], low.dtype)
