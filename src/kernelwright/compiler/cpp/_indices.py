@@ -70,6 +70,21 @@ def flatten(tensor: Tensor, index: Sequence[Index]) -> Index:
     return total
 
 
+REPEATS = (2, 3, 4)  # quotients by these along the lanes are read by a shuffle
+
+
+def repeated(index: Index, axis: str) -> FloorDiv | None:
+    """The quotient by a small number through which alone the index depends on the axis, one element after the other."""
+    terms = [(t, c) for t, c in index.terms if (t == axis if isinstance(t, str) else axis in Index.of(t).axes())]
+    if len(terms) != 1 or not isinstance(terms[0][0], FloorDiv) or static(terms[0][1]) != 1:
+        return None
+    atom = terms[0][0]
+    plain = all(isinstance(t, str) or axis not in Index.of(t).axes() for t, _ in atom.index.terms)
+    if not plain or static(atom.index.coefficient(axis)) != 1 or static(atom.divisor) not in REPEATS:
+        return None
+    return atom
+
+
 def index_text(index: Index, value: Callable[[Value], str]) -> str:
     """An index as C++; ``value`` prints a gather's integer expression."""
     parts: list[str] = []

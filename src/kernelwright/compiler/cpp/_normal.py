@@ -33,7 +33,7 @@ from ..program import (
     Value,
     statement_exprs,
 )
-from ._indices import Ranges, bounds, flatten, static
+from ._indices import REPEATS, Ranges, bounds, flatten, static
 from ._pieces import straightened
 
 Loop = Map | Reduce | Scan  # a statement that is printed as loops
@@ -61,7 +61,7 @@ def normalise(program: Program, group: Group) -> Normal:
     tensors = dict(program.tensors)
     outer, local = group.outer, tuple(n for n in group.local if not _padded(program, statements, n))
     statements, outer = _drop_single(statements, outer)
-    statements, outer = _split_axes(statements, outer)
+    statements, outer = _split_axes(program, statements, outer)
     statements = tuple(_flat(program, tensors, s) for s in statements)
     statements = tuple(rewrite(s, _simplifier(s)) for s in statements)
     statements, outer = _merge_axes(statements, outer)
@@ -304,9 +304,15 @@ def _drop_single(statements: tuple[Loop, ...], outer: tuple[Axis, ...]) -> tuple
     return tuple(new), tuple(a for a in outer if a.name not in single)
 
 
-def _split_axes(statements: tuple[Loop, ...], outer: tuple[Axis, ...]) -> tuple[tuple[Loop, ...], tuple[Axis, ...]]:
-    """Make two axes of one whose quotient or remainder by a divisor of its size is read."""
-    while found := _splittable(statements):
+def _split_axes(
+    program: Program, statements: tuple[Loop, ...], outer: tuple[Axis, ...]
+) -> tuple[tuple[Loop, ...], tuple[Axis, ...]]:
+    """Make two axes of one whose quotient or remainder by a divisor of its size is read.
+
+    An axis along which memory is contiguous stays whole for small quotients: lanes along it read them by a shuffle.
+    """
+    whole = _walked(program, statements)
+    while found := _splittable(statements, whole):
         axis, step = found
         size = static(axis.size)
         assert size is not None
@@ -323,7 +329,22 @@ def _split_axes(statements: tuple[Loop, ...], outer: tuple[Axis, ...]) -> tuple[
     return statements, outer
 
 
-def _splittable(statements: Sequence[Loop]) -> tuple[Axis, int] | None:
+def _walked(program: Program, statements: Sequence[Loop]) -> frozenset[str]:
+    """Axes along which some access is contiguous and no remainder is read."""
+    walked: set[str] = set()
+    bent: set[str] = set()
+    for statement in statements:
+        store = statement.store
+        accesses = [(store.tensor, store.index), *((load.tensor, load.index) for load in program.loads(statement))]
+        for name, place in accesses:
+            flat = flatten(program.tensors[name], place)
+            walked |= {t for t, c in flat.terms if isinstance(t, str) and static(c) == 1}
+        for index in indices_of(statement):
+            bent |= {n for t, _ in index.terms if isinstance(t, Mod) for n in t.index.axes()}
+    return frozenset(walked - bent)
+
+
+def _splittable(statements: Sequence[Loop], whole: frozenset[str]) -> tuple[Axis, int] | None:
     scans = {s.scan.name for s in statements if isinstance(s, Scan)}
     axes = {a.name: a for s in statements for a in (*s.axes, *inner_axes(s))}
     for statement in statements:
@@ -335,6 +356,8 @@ def _splittable(statements: Sequence[Loop]) -> tuple[Axis, int] | None:
                     continue
                 name, coefficient = terms[0]
                 if not isinstance(name, str) or name in scans or not same(coefficient, 1):
+                    continue
+                if name in whole and isinstance(atom, FloorDiv) and step in REPEATS:
                     continue
                 size = static(axes[name].size)
                 if size is not None and size % step == 0 and size != step:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..group import inner_axes
 from ..program import Axis, Index, Load, Map, Op, Program, Reduce, Scan, Size, statement_exprs
-from ._indices import flatten, static
+from ._indices import flatten, repeated, static
 from ._normal import Loop, Normal
 from ._pieces import pieces
 
@@ -15,7 +15,7 @@ W = 16
 SYMBOLIC = 1024  # a guess at a size that is only known at call time
 
 # Costs in units of one contiguous vector load.
-BROADCAST, GATHER, BY_LANE, BENT, FOLD = 0.4, 14.0, 30.0, 2.0, 12.0
+BROADCAST, REPEATED, GATHER, BY_LANE, BENT, FOLD = 0.4, 2.5, 14.0, 30.0, 2.0, 12.0
 SLOW_OPS = frozenset(
     {
         "pow", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan",
@@ -171,7 +171,7 @@ def _access_cost(flat: Index, lane: str | None) -> float:
         return 1.0
     step = step_of(flat, lane)
     if step is None:
-        return BY_LANE
+        return BY_LANE if repeated(flat, lane) is None else REPEATED
     value = static(step)
     if value == 0:
         return BROADCAST

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..program import Acc, Const, Expr, Index, Iota, Load, Op, Program, Store, Tensor, Value
-from ._indices import Ranges, bounds, flatten, index_text, size_text, static
+from ._indices import Ranges, bounds, flatten, index_text, repeated, size_text, static
 from ._operators import constant_text, convert_text, op_text, scalar_type, vector_type
 
 _STORE_TYPES = {
@@ -206,6 +206,9 @@ class Printer:
             )
         if step is None:
             whole = self._define(("iota", expr.index), self._by_lane("kw::vl", expr.index), "int64", True)
+        elif expr.dtype == "int32" and static(step) is not None:
+            text = f"kw::iota() * int32_t({size_text(step)}) + int32_t({self.index(expr.index)})"
+            return self._define(key, text, "int32", True)
         else:
             text = f"kw::iota_l() * int64_t({size_text(step)}) + int64_t({self.index(expr.index)})"
             whole = self._define(("iota", expr.index), text, "int64", True)
@@ -273,6 +276,8 @@ class Printer:
             access = f"kw::get{suffix}({self.pointer(expr.tensor)} + {self.index(flat)})"
             return self._guarded(access, expr, tensor, checked), False
         backwards = step == -1 and not checked
+        if step is None and (text := self._load_repeated(expr, tensor, flat, checked)):
+            return text, True
         if step is None or step == 0 or None in steps or (_negative(step) and not backwards):
             return self._load_lanes(expr, tensor), True  # before the index is printed: a gather has none for all lanes
         where = f"{self.pointer(expr.tensor)} + {self.index(flat)}"
@@ -283,6 +288,30 @@ class Printer:
         if step == 1:
             return f"kw::load{suffix}({where}, {self._count})", True
         return f"kw::gather{suffix}({where}, {size_text(step)}, {self._count})", True
+
+    def _load_repeated(self, expr: Load, tensor: Tensor, flat: Index, checked: list[int]) -> str | None:
+        """Lanes that read every element several times, because the index is a quotient along them."""
+        atom = repeated(flat, self.lane) if self.lane else None
+        if atom is None or tensor.dtype == "bool":
+            return None
+        along = [d for d in checked if self._step(expr.index[d]) is None]
+        if any(repeated(expr.index[d], str(self.lane)) != atom for d in along):
+            return None
+        if any(self._step(expr.index[d]) != 0 for d in checked if d not in along):
+            return None
+        divisor = size_text(atom.divisor)
+        first = f"int(kw::floor_mod({self.index(atom.index)}, {divisor}))"
+        where = f"{self.pointer(expr.tensor)} + {self.index(flat)}"
+        if not checked:
+            return f"kw::repeat<{divisor}>({where}, {first}, {self._count})"
+        low, high = "0", "kw::W"
+        if along:
+            (dim,) = along
+            begin = self.index(expr.index[dim])
+            low, high = f"-({begin})", f"{size_text(tensor.shape[dim])} - ({begin})"
+        if others := [d for d in checked if d not in along]:
+            high = f"{' && '.join(self._condition(expr, tensor, d) for d in others)} ? {high} : 0"
+        return f"kw::repeat<{divisor}>({where}, {first}, {self._count}, {low}, {high}, {self._fill(expr, tensor)})"
 
     def _inside(self, expr: Load, tensor: Tensor, dim: int) -> bool:
         span, size = bounds(expr.index[dim], self.ranges), static(tensor.shape[dim])

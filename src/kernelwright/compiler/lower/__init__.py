@@ -1,6 +1,7 @@
 """Lowering: from a captured ATen graph to a level-1 tensor program."""
 
 from . import (  # noqa: F401 (each module registers its lowerings)
+    _backward,
     activations,
     attention,
     backward,

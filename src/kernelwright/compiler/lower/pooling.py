@@ -20,9 +20,7 @@ from ._lazy import (
     is_one,
     numel,
     op,
-    pointwise,
     size_value,
-    view,
     where,
 )
 from .reductions import reduced
@@ -265,25 +263,3 @@ def _elements(index: Indices, sizes: Sequence[Size], outs: Sequence[Size]) -> Ex
         total = extent if total is None else op("mul", total, extent)
     assert total is not None
     return total
-
-
-@lowers("avg_pool2d_backward", "avg_pool3d_backward")
-def avg_pool_backward(
-    low: Lowering, grad_output: Lazy, self: Lazy, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
-    count_include_pad: bool, divisor_override: int | None,
-) -> Lazy:  # fmt: skip
-    n = self.rank - (2 if "2d" in str(low.node.target) else 3)
-    spatial = self.rank - n
-    kernel = _each(kernel_size, spatial)
-    steps, pads = _each(stride, spatial, kernel), _each(padding, spatial)
-    covered = all(
-        isinstance(a, int) and isinstance(b, int) and a >= b * k
-        for a, b, k in zip(self.shape[n:], grad_output.shape[n:], kernel, strict=True)
-    )
-    require(steps == kernel and not any(pads) and covered, "overlapping windows")
-    require(all(a == b * k for a, b, k in zip(self.shape[n:], grad_output.shape[n:], kernel, strict=True)), "a rest")
-    kind = compute(low.dtype)
-    scale = const(1.0 / (divisor_override or math.prod(kernel)), kind)
-    grad = grad_output if grad_output.free else low.realise(grad_output)
-    spread = view(grad, self.shape, lambda i: (*i[:n], *(floor_div(x, k) for x, k in zip(i[n:], kernel, strict=True))))
-    return pointwise(self.shape, low.dtype, lambda g: op("mul", g, scale), spread)

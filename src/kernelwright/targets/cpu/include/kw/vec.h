@@ -515,6 +515,33 @@ KW_INLINE vi gather_bool(const b8* p, int64_t stride, int n = W) { return gather
 KW_INLINE vi gather_bool_mask(const b8* p, int64_t stride, vi mask) { return gather_mask(p, stride, mask) != 0; }
 KW_INLINE void scatter_bool(b8* p, vi mask, int64_t stride, int n = W) { scatter(p, mask & 1, stride, n); }
 
+// Lane k is v[(k + F) / D], F < D: every element D times, the first one F times less.
+#define KW_SPREAD(v, w, k) __builtin_shufflevector(v, w, (k + F) / D, (k + 1 + F) / D, (k + 2 + F) / D, (k + 3 + F) / D, \
+                                                   (k + 4 + F) / D, (k + 5 + F) / D, (k + 6 + F) / D, (k + 7 + F) / D)
+template <int D, int F, class V>
+KW_INLINE V spread(V v) {
+  if constexpr (sizeof(V) == 128) return {KW_SPREAD(v.lo, v.hi, 0), KW_SPREAD(v.lo, v.hi, 8)};
+  else return join(KW_SPREAD(v, v, 0), KW_SPREAD(v, v, 8));
+}
+#undef KW_SPREAD
+template <int D, class V, int F = 0>
+KW_INLINE V spread(V v, int from) {
+  if constexpr (F == D - 1) return spread<D, F>(v);
+  else return from == F ? spread<D, F>(v) : spread<D, V, F + 1>(v, from);
+}
+// The first n of sixteen lanes, each element of memory D times: lane k is p[(k + from) / D]; with a range, `fill` where
+// that is not inside [low, high).
+template <int D, class T>
+KW_INLINE vec_t<T> repeat(const T* p, int from, int n = W) {
+  return spread<D>(load(p, (n - 1 + from) / D + 1), from);
+}
+template <int D, class T>
+KW_INLINE vec_t<T> repeat(const T* p, int from, int n, int64_t low, int64_t high, lane_t<vec_t<T>> fill) {
+  high = min<int64_t>(high, (n - 1 + from) / D + 1);
+  vi mask = iota() >= static_cast<int>(max<int64_t>(low, 0)) & iota() < static_cast<int>(max<int64_t>(high, 0));
+  return spread<D>(select(mask, load_mask(p, mask), splat<vec_t<T>>(fill)), from);
+}
+
 // Lane by lane: v[k] = fn(start + k) for the first n lanes; for accesses no vector instruction describes.
 template <class V, class F>
 KW_INLINE V lanes(int64_t start, int n, const F& fn) {
