@@ -17,6 +17,7 @@ from ..task import DynamicSize
 from .attention import Attention, find_attention
 from .capture import Captured, capture, capture_graph
 from .contraction import is_contraction
+from .cpp._phases import emit_phases, phase_schedules
 from .cpp._recurrent import emit_recurrent
 from .cpp._recurrent import schedules as recurrent_schedules
 from .cpp.attention import emit_attention
@@ -29,6 +30,7 @@ from .cpp.module import Step, assemble
 from .fuse import fuse
 from .group import Group, group, reads
 from .lower import lower
+from .phases import Phases, find_phases
 from .program import Extern, Load, Map, Program, Recur, Reduce, condition
 from .recurrence import Recurrence, recognise
 from .reroll import reroll
@@ -43,6 +45,7 @@ class Kernel:
     schedules: tuple[Any, ...]
     attention: Attention | None = None
     recurrence: Recurrence | None = None
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,8 @@ def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: 
             code = emit_attention(program, kernel.attention, name, schedule)
         elif kernel.recurrence is not None:
             code = emit_recurrent(program, kernel.recurrence, name, schedule)
+        elif kernel.phases is not None:
+            code = emit_phases(program, kernel.phases, name, schedule)
         elif kernel.contraction and isinstance(first, Reduce):
             code = emit_contraction(program, first, name, schedule)
         else:
@@ -177,17 +182,24 @@ def _is_view(op: str) -> bool:
 
 
 def _kernels(program: Program, groups: Sequence[Group]) -> tuple[Kernel | Extern, ...]:
-    """One kernel per group; the groups of an attention become one, where the last of them stood."""
-    matches = {max(found.groups): found for found in find_attention(program, groups)}
+    """One kernel per group; those of an attention or a transposed convolution become one, where the last stood."""
+    found_all: list[Attention | Phases] = [*find_attention(program, groups), *find_phases(program, groups)]
+    matches = {max(found.groups): found for found in found_all}
     absorbed = {number for found in matches.values() for number in found.groups}
     kernels: list[Kernel | Extern] = []
     for number, each in enumerate(groups):
         if number in matches:
-            found = matches[number]
-            kernels.append(Kernel(Group(found.statements), False, tuple(attention_schedules(program, found)), found))
+            kernels.append(_joined(program, matches[number]))
         elif number not in absorbed:
             kernels.append(_kernel(program, each))
     return tuple(kernels)
+
+
+def _joined(program: Program, found: Attention | Phases) -> Kernel:
+    statements = Group(tuple(found.statements))
+    if isinstance(found, Phases):
+        return Kernel(statements, True, tuple(phase_schedules(found)), phases=found)
+    return Kernel(statements, False, tuple(attention_schedules(program, found)), found)
 
 
 def _kernel(program: Program, found: Group) -> Kernel | Extern:
