@@ -109,6 +109,10 @@ class Arena:
             raise ValueError("a slot is not aligned to its dtype")
         return flat.view(getattr(torch, slot.dtype)).as_strided(slot.shape, slot.strides)
 
+    def view(self, slot: Slot) -> memoryview:
+        """A slot's bytes, for reading a file straight into it."""
+        return memoryview(self._map)[slot.offset : slot.offset + slot.bytes]
+
     def fill_pattern(self) -> None:
         self.bytes.fill_(PATTERN)
 

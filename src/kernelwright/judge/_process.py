@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,13 +24,16 @@ from typing import IO, Any
 import psutil
 
 from ._protocol import Channel, ChannelClosed, ChannelGarbage, ChannelTimeout, Message
+from ._walls import THREADS, Walls, environment, readable
 
 _START_SECONDS = 120.0
 _POLL_SECONDS = 0.02
+_STOP_SECONDS = 5.0
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 class WorkerLost(Exception):
-    """The worker ended or was killed: ``category`` is crash, timeout or memory; ``reason`` a clause without subject."""
+    """The worker ended or was killed; ``category`` is crash, timeout, memory or walls, ``reason`` lacks its subject."""
 
     def __init__(self, category: str, reason: str) -> None:
         super().__init__(reason)
@@ -45,10 +49,15 @@ class WorkerFault(Exception):
 
 
 class Worker:
-    """One worker process of the given role ("oracle" or "candidate"). Not safe for concurrent requests."""
+    """One worker process of the given role ("oracle" or "candidate"). Not safe for concurrent requests.
 
-    def __init__(self, role: str, memory_limit: int) -> None:
+    With ``walls`` it raises those of :mod:`._walls` round itself; which stand is in ``standing`` once it has answered.
+    """
+
+    def __init__(self, role: str, memory_limit: int, *, walls: bool = False, readable: Sequence[str] = ()) -> None:
         self.role, self.memory_limit = role, memory_limit
+        self.walls, self.readable = walls, tuple(readable)
+        self.standing: Walls | None = None
         self.starts = 0  # how often a process was started: state that lived in an earlier one is gone
         self.start_seconds = 0.0  # what the newest process took until it could answer
         self._process: subprocess.Popen[bytes] | None = None
@@ -56,8 +65,11 @@ class Worker:
         self._ready = False
         self._serial = 0
         self._baseline = 0
+        self._whole = 0
         self._lifeline = -1
         self._log: IO[bytes] | None = None
+        self._scratch = ""
+        self._frozen = False
 
     @property
     def alive(self) -> bool:
@@ -81,7 +93,7 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._log,
-                env=_environment(self.role),
+                env=environment({"PYTHONPATH": str(_ROOT)}) if self.walls else _environment(self.role),
             )
         finally:
             theirs.close()
@@ -89,7 +101,11 @@ class Worker:
         self._channel = Channel(ours)
         self._ready = False
         self.starts += 1
-        self._channel.send({"sys_path": sys.path})
+        hello: Message = {"sys_path": sys.path}
+        if self.walls:
+            self._scratch = tempfile.mkdtemp(prefix="kernelwright-")
+            hello["walls"] = {"scratch": self._scratch, "readable": readable(self.readable), "building": False}
+        self._channel.send(hello)
 
     def request(
         self, message: Message, descriptors: Sequence[int] = (), *, seconds: float, deadline: float = math.inf
@@ -103,11 +119,15 @@ class Worker:
         if not self._ready:
             self._await_ready(deadline)
         self._serial += 1
+        self.resume()
         try:
             self._channel.send({**message, "serial": self._serial}, descriptors)
             reply, received = self._wait(min(time.monotonic() + seconds, deadline), seconds)
         except ChannelClosed:
-            raise self._lost("crash", self._death()) from None
+            reason = self._death()
+            if self.walls and reason.endswith("SIGSYS"):
+                raise self._lost("walls", "was ended for a system call that the walls forbid") from None
+            raise self._lost("crash", reason) from None
         except (ChannelGarbage, KeyError):
             raise self._lost("crash", "wrote garbage where its answer belongs") from None
         except BaseException:  # Ctrl-C: an answer nobody waits for would be taken for the next one's
@@ -121,8 +141,32 @@ class Worker:
             raise WorkerFault(str(reply["fault"]), str(reply.get("text", "")), reply)
         return reply, received
 
+    @property
+    def process(self) -> int:
+        """The operating system's number of the process, which must have been started."""
+        assert self._process is not None
+        return self._process.pid
+
+    def freeze(self) -> None:
+        """Stop all its threads where they are; its next request lets them go on. Raises ``WorkerLost``."""
+        os.kill(self.process, signal.SIGSTOP)
+        self._frozen = True
+        end = time.monotonic() + _STOP_SECONDS
+        while os.waitid(os.P_PID, self.process, os.WSTOPPED | os.WNOHANG) is None:  # None: some thread still runs
+            if not self.alive:
+                raise self._lost("crash", self._death())
+            if time.monotonic() > end:
+                raise self._lost("crash", "cannot be stopped")
+
+    def resume(self) -> None:
+        """Undo :meth:`freeze`."""
+        if self._frozen:
+            os.kill(self.process, signal.SIGCONT)
+            self._frozen = False
+
     def kill(self) -> None:
         """End the process and everything it started. Safe to call at any time."""
+        self._frozen = False
         process, self._process = self._process, None
         if process is not None:
             _kill_tree(process)
@@ -135,12 +179,17 @@ class Worker:
         if self._log is not None:
             self._log.close()
             self._log = None
+        if self._scratch:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch = ""
 
     def _await_ready(self, deadline: float) -> None:
         assert self._channel is not None
         try:
             message, _ = self._channel.receive(min(time.monotonic() + _START_SECONDS, deadline))
             self._baseline, self.start_seconds = int(message["ready"]), float(message["seconds"])
+            self.standing = Walls.from_json(message["walls"])
+            self._whole = self._resident()
         except (ChannelClosed, ChannelGarbage, ChannelTimeout, KeyError) as error:
             category = "timeout" if isinstance(error, ChannelTimeout) else "crash"
             raise self._lost(category, f"did not start: {self._log_tail()}") from error
@@ -151,6 +200,8 @@ class Worker:
         used = 0
         while not select.select([self._channel.socket], [], [], _POLL_SECONDS)[0]:
             used = max(used, self._memory())
+            if self.walls and self._threads() > THREADS:
+                raise self._lost("walls", f"started more than {THREADS} threads")
             if used > self.memory_limit:
                 raise self._lost("memory", f"used more than {self.memory_limit >> 20} MiB of memory")
             if time.monotonic() > deadline:
@@ -171,7 +222,21 @@ class Worker:
             info = psutil.Process(self._process.pid).memory_info()
         except (psutil.Error, AssertionError):
             return 0
-        return int(info.rss - getattr(info, "shared", 0) - self._baseline)
+        private = int(info.rss - getattr(info, "shared", 0) - self._baseline)
+        # Behind walls memory can be taken as shared too, of which the inputs and outputs are part.
+        return max(private, int(info.rss) - self._whole - self.memory_limit) if self.walls else private
+
+    def _resident(self) -> int:
+        try:
+            return int(psutil.Process(self.process).memory_info().rss)
+        except psutil.Error:
+            return 0
+
+    def _threads(self) -> int:
+        try:
+            return int(psutil.Process(self.process).num_threads())
+        except psutil.Error:
+            return 0
 
     def _death(self) -> str:
         assert self._process is not None
@@ -202,7 +267,7 @@ def _environment(role: str) -> dict[str, str]:
     passive = {"OMP_WAIT_POLICY": "passive"} if role == "oracle" else {}
     if role == "oracle":  # memory that is given back to the kernel is paged in anew, which costs more than its use
         passive |= {"MALLOC_MMAP_THRESHOLD_": str(4 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(_ROOT)
     path = os.environ.get("PYTHONPATH", "")
     return {**os.environ, **passive, "PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root}
 

@@ -13,15 +13,17 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from .. import errors
-from ..errors import KernelwrightError, ReferenceFailed, ReferenceTooLarge, ReferenceTooSlow
+from ..errors import KernelwrightError, ReferenceFailed, ReferenceTooLarge, ReferenceTooSlow, WallsMissing
 from ..targets import Candidate
 from ..task import Cost, Task
-from ._early import worker_for
+from ._early import default_memory, worker_for
 from ._measure import measure, share_sets
+from ._outside import measure_untrusted, verify_untrusted
 from ._process import Worker, WorkerFault, WorkerLost
 from ._protocol import Message
 from ._verdict import Measurement, OutOfTime, Verdict
 from ._verify import unscored, verify
+from ._walls import explain
 from ._worker import task_to_json
 
 
@@ -32,11 +34,22 @@ class Session:
     ``memory_limit``: bytes for each worker, beyond the interpreter's own; by default most of what is free.
     ``deadline``, which may be set at any time (in ``time.monotonic`` seconds): a request that it cuts off ends its
     worker and raises ``OutOfTime``, which says nothing about the candidate.
+    ``untrusted``: candidates come from elsewhere than our compiler: each runs behind walls in a process of its own and
+    is timed from outside. ``WallsMissing`` is raised when essential ones do not stand, unless ``unsafe``.
     Any method may raise ``TaskError`` when the reference cannot be used. Threads may share it.
     """
 
-    def __init__(self, task: Task, *, time_limit: float = 60.0, memory_limit: int | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        *,
+        time_limit: float = 60.0,
+        memory_limit: int | None = None,
+        untrusted: bool = False,
+        unsafe: bool = False,
+    ) -> None:
         self.task = task
+        self.untrusted, self.unsafe = untrusted, unsafe
         self.time_limit = time_limit
         self.deadline: float | None = None
         self.facts: Message = {}  # what the oracle found out about the reference
@@ -45,9 +58,15 @@ class Session:
         self.shared_sets: list[tuple[str, int]] = []  # structures and seeds that several candidates meet
         self.timed_in = 0  # the candidate process (its number) that holds the sets
         self._oracle = worker_for("oracle", memory_limit)
-        self._candidate = worker_for("candidate", memory_limit)
+        self._candidate = (
+            Worker("candidate", memory_limit or default_memory(), walls=True)
+            if untrusted
+            else worker_for("candidate", memory_limit)
+        )
+        self._rivals = Worker("candidate", self._oracle.memory_limit)  # of untrusted candidates; started when needed
+        self._guest = ("", 0)  # the untrusted candidate that the process has loaded, and which process that is
         self.memory_limit = self._oracle.memory_limit
-        self._opened = {"oracle": 0, "candidate": 0}
+        self._opened = {"oracle": 0, "candidate": 0, "rivals": 0}
         self._state_descriptor = self._payload_descriptor = -1
         self._cost: Cost | None = None
         self._lock = threading.RLock()
@@ -75,8 +94,9 @@ class Session:
     def verify(self, candidate: Candidate) -> Verdict:
         """Is the candidate right? Whatever it does costs it its verdict and nothing else."""
         with self._lock:
+            self.admit(candidate)
             self.start()
-            return verify(self, candidate)
+            return verify_untrusted(self, candidate) if self.untrusted else verify(self, candidate)
 
     def measure(
         self, candidate: Candidate, rivals: Sequence[Candidate], *, seconds: float, checked: int = 3
@@ -86,7 +106,10 @@ class Session:
         Raises ``Rejected`` when it crashes or gives wrong results while timed.
         """
         with self._lock:
+            self.admit(candidate)
             self.start()
+            if self.untrusted:
+                return measure_untrusted(self, candidate, rivals, seconds)
             return measure(self, candidate, rivals, seconds, checked)
 
     @property
@@ -117,12 +140,13 @@ class Session:
             self._forget()
             self.task, self.facts, self._cost, self.deadline = task, {}, None, None
             self.timed_in = 0
-            self._opened = {"oracle": 0, "candidate": 0}
+            self._opened = {"oracle": 0, "candidate": 0, "rivals": 0}
 
     def close(self) -> None:
         """End the workers. The session can be used again; it starts new ones."""
         self._oracle.kill()
         self._candidate.kill()
+        self._rivals.kill()
         self._forget()
 
     def _forget(self) -> None:
@@ -147,6 +171,29 @@ class Session:
         """A request to the candidate's process. Raises ``WorkerLost`` or ``WorkerFault``."""
         self._open_candidate()
         return self._request(self._candidate, message, descriptors, seconds or self.time_limit)
+
+    def ask_rivals(self, message: Message, descriptors: Sequence[int] = (), *, seconds: float) -> Message:
+        """A request to the process of an untrusted candidate's rivals. Raises ``WorkerLost`` or ``WorkerFault``."""
+        self._open_rivals()
+        return self._request(self._rivals, message, descriptors, seconds)[0]
+
+    def admit(self, candidate: Candidate) -> None:
+        """An untrusted candidate gets a process in which no other one ever was."""
+        if self.untrusted and self._guest != (candidate.digest, self._candidate.starts):
+            if self._guest[1] == self._candidate.starts:
+                self._candidate.kill()
+            self._candidate.spawn()
+            self._guest = candidate.digest, self._candidate.starts
+
+    @property
+    def worker(self) -> Worker:
+        """The candidate's process, for who watches it from outside."""
+        return self._candidate
+
+    @property
+    def rivals_worker(self) -> Worker:
+        """The process of the rivals of untrusted candidates."""
+        return self._rivals
 
     @property
     def candidate_process(self) -> int:
@@ -199,7 +246,7 @@ class Session:
             os.close(self._state_descriptor)
         self._state_descriptor = descriptors[0]
         self._opened["oracle"] = self._oracle.starts
-        self._opened["candidate"] = 0  # it holds the state of an oracle that is gone
+        self._opened["candidate"] = self._opened["rivals"] = 0  # they hold the state of an oracle that is gone
         self.timing = {}
 
     def _open_candidate(self) -> None:
@@ -207,14 +254,34 @@ class Session:
         self._candidate.spawn()
         if self._opened["candidate"] == self._candidate.starts:
             return
+        if self.untrusted:
+            self._ask_oracle({"op": "settle"}, (), self.time_limit)  # weights that no earlier candidate has touched
+        self._open_task(self._candidate)
+        standing = self._candidate.standing
+        if self.untrusted and not self.unsafe and (standing is None or standing.missing):
+            raise WallsMissing(explain(standing))
+        self._opened["candidate"] = self._candidate.starts
+        self.timed_in = 0
+
+    def _open_rivals(self) -> None:
+        """Their weights are copied while no candidate can write to the memory from which they come."""
+        self._open_oracle()
+        self._rivals.spawn()
+        if self._opened["rivals"] == self._rivals.starts:
+            return
+        self._candidate.kill()
+        self._ask_oracle({"op": "settle"}, (), self.time_limit)
+        self._open_task(self._rivals)
+        self._request(self._rivals, {"op": "own_state"}, (), self.time_limit)
+        self._opened["rivals"] = self._rivals.starts
+
+    def _open_task(self, worker: Worker) -> None:
         message = {"op": "open", "task": task_to_json(self.task)}
         message |= {"state": self.facts["state"], "changed": self.facts["changed"]}
         try:
-            self._request(self._candidate, message, [self._state_descriptor, self._payload()], self.time_limit)
+            self._request(worker, message, [self._state_descriptor, self._payload()], self.time_limit)
         except (WorkerFault, WorkerLost) as error:
             raise ReferenceFailed(f"The task {self.task.name} could not be loaded a second time: {error}") from error
-        self._opened["candidate"] = self._candidate.starts
-        self.timed_in = 0
 
     def _ask_oracle(self, message: Message, descriptors: Sequence[int], seconds: float) -> tuple[Message, list[int]]:
         name = self.task.name
@@ -245,9 +312,3 @@ def _as_error(fault: WorkerFault, name: str, memory_limit: int) -> KernelwrightE
     if isinstance(kind, type) and issubclass(kind, KernelwrightError):
         return kind(fault.text)
     return ReferenceFailed(f"The reference of {name} raises {fault.kind}: {fault.text}")
-
-
-def judge(task: Task, candidate: Candidate) -> Verdict:
-    """The verdict on one candidate, in a session of its own."""
-    with Session(task) as session:
-        return session.verify(candidate)

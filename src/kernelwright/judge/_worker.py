@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ._protocol import Channel, ChannelClosed, Message
@@ -30,12 +31,17 @@ def main(argv: Sequence[str]) -> None:
     channel = Channel(socket.socket(fileno=descriptor))
     hello, _ = channel.receive()
     sys.path[:] = hello["sys_path"]
+    walls = _isolate(hello["walls"], lifeline) if "walls" in hello else []
     serve = _oracle(memory) if role == "oracle" else _candidate()
     _limit_memory(memory)
+    if walls:
+        from ._walls import seal
+
+        walls += seal(lifeline, building=bool(hello["walls"]["building"]))
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 2)
     with contextlib.suppress(ChannelClosed):
-        channel.send({"ready": _resident(), "seconds": _age()})
+        channel.send({"ready": _resident(), "seconds": _age(), "walls": [asdict(w) for w in walls]})
         while True:
             message, descriptors = channel.receive()
             reply, shared = _answer(serve, message, descriptors)
@@ -62,16 +68,19 @@ def _answer(serve: Serve, message: Message, descriptors: Sequence[int]) -> tuple
 
 def _oracle(memory: int) -> Serve:
     from ._oracle import Oracle
+    from ._rounds import Fresh
 
     oracle = Oracle(memory)
+    fresh = Fresh(oracle)
 
     def serve(message: Message, descriptors: Sequence[int]) -> tuple[Message, list[int]]:
         from ._arena import Arena, Slot
 
-        nonlocal oracle
+        nonlocal oracle, fresh
         op = message["op"]
         if op == "open":
             oracle = Oracle(memory)  # nothing of the task before
+            fresh = Fresh(oracle)
             return oracle.open(_task(message["task"], descriptors[0]), message["seed"])
         if op == "prepare":
             sets = [(int(seed), str(structure)) for seed, structure in message["sets"]]
@@ -94,6 +103,12 @@ def _oracle(memory: int) -> Serve:
                 return oracle.check_timed(message["runs"], arena), []
             finally:
                 arena.close()
+        if op == "fresh_open":
+            return fresh.open(message["count"], message["seed"])
+        if op == "fresh_write":
+            return fresh.write(message["seeds"]), []
+        if op == "fresh_check":
+            return fresh.check(message["runs"], descriptors[0]), []
         if op == "cost":
             return oracle.cost(), []
         raise ValueError(f"unknown request {op!r}")
@@ -103,17 +118,18 @@ def _oracle(memory: int) -> Serve:
 
 def _candidate() -> Serve:
     from ._candidate import CandidateHost
+    from ._rounds import Rounds, environment
     from ._timing import Stopwatch
 
     host = CandidateHost()
-    watch = Stopwatch(host)
+    watch, rounds = Stopwatch(host), Rounds(host)
 
     def serve(message: Message, descriptors: Sequence[int]) -> tuple[Message, list[int]]:
-        nonlocal host, watch
+        nonlocal host, watch, rounds
         op = message["op"]
         if op == "open":
             host = CandidateHost()  # nothing of the task before
-            watch = Stopwatch(host)
+            watch, rounds = Stopwatch(host), Rounds(host)
             task = _task(message["task"], descriptors[1])
             return host.open(task, message["state"], message["changed"], os.dup(descriptors[0])), []
         if op == "load":
@@ -122,6 +138,21 @@ def _candidate() -> Serve:
             return host.run(message["case"], descriptors), []
         if op == "timing_sets":
             return watch.take_sets(message["sets"], os.dup(descriptors[0])), []
+        if op == "rounds_go":
+            return rounds.go(message["name"], message["calls"]), []
+        if op == "rounds_stage":
+            return rounds.stage(), []
+        if op == "rounds_describe":
+            return rounds.describe(), []
+        if op == "rounds_sets":
+            return rounds.take_sets(message["sets"], os.dup(descriptors[0])), []
+        if op == "rounds_add":
+            return rounds.add(message["candidate"]), []
+        if op == "own_state":
+            host.bind_own_state()
+            return {}, []
+        if op == "environment":
+            return environment(), []
         if op == "contender":
             return watch.add(message["candidate"], message["baseline"]), []
         if op == "measure":
@@ -133,8 +164,6 @@ def _candidate() -> Serve:
 
 def task_to_json(task: Any) -> Message:
     """A task as JSON without its payload, which may be large and goes as a descriptor; :func:`_task` is the inverse."""
-    from dataclasses import asdict
-
     return {**asdict(task), "payload": len(task.payload)}
 
 
@@ -149,6 +178,16 @@ def _task(data: Message, payload: int) -> Any:
         fields[name] = tuple(tuple(entry) for entry in data[name])
     fields["structures"] = tuple(data["structures"])
     return Task(**fields)
+
+
+def _isolate(data: Message, lifeline: int) -> list[Any]:
+    """Walls that must stand before anything is imported that starts threads."""
+    from ..machine import find_compiler
+    from ._walls import isolate
+
+    find_compiler()  # it asks a program, which is not possible later; remembered
+    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)  # SIGIO could be ignored
+    return list(isolate(data["readable"], data["scratch"], building=bool(data["building"])))
 
 
 def _die_with_parent(lifeline: int) -> None:
