@@ -10,6 +10,8 @@ class ModelNew(nn.Module):
     def __init__(self, width):
         super().__init__()
         self.norm = nn.LayerNorm(width, eps=1e-3)
+        nn.init.normal_(self.norm.weight)
+        nn.init.normal_(self.norm.bias)
 
     def forward(self, x):
         scale = ((x * x).mean(-1, keepdim=True) + 1e-3).rsqrt()

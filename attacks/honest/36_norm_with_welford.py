@@ -11,6 +11,8 @@ class ModelNew(nn.Module):
     def __init__(self, width):
         super().__init__()
         self.norm = nn.LayerNorm(width, eps=1e-3)
+        nn.init.normal_(self.norm.weight)
+        nn.init.normal_(self.norm.bias)
 
     def forward(self, x):
         count, mean, square = 0, torch.zeros_like(x[:, :1]), torch.zeros_like(x[:, :1])

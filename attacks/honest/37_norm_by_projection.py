@@ -11,6 +11,8 @@ class ModelNew(nn.Module):
     def __init__(self, width):
         super().__init__()
         self.norm = nn.LayerNorm(width, eps=1e-3)
+        nn.init.normal_(self.norm.weight)
+        nn.init.normal_(self.norm.bias)
         self.register_buffer("centre", torch.eye(width, dtype=torch.float64) - 1.0 / width, persistent=False)
 
     def forward(self, x):

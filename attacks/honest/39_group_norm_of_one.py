@@ -11,6 +11,8 @@ class ModelNew(nn.Module):
     def __init__(self, width):
         super().__init__()
         self.norm = nn.LayerNorm(width, eps=1e-3)
+        nn.init.normal_(self.norm.weight)
+        nn.init.normal_(self.norm.bias)
 
     def forward(self, x):
         return functional.group_norm(x.unsqueeze(0).transpose(0, 1).reshape(-1, 1, x.shape[1]), 1, eps=1e-3).view(

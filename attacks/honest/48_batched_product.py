@@ -1,6 +1,6 @@
 # task: linear_bias.py
 # class: other library
-# mechanism: the library's product with its fast path switched off for this one call
+# mechanism: a batched product with a batch of one
 # expect: accepted
 
 import torch

@@ -1,6 +1,6 @@
 # task: half_linear.py
 # class: precision
-# mechanism: two bfloat16 accumulators over halves of the sum, inside the bound of a bfloat16 result
+# mechanism: widens to float32, multiplies and adds there, and rounds once
 # expect: accepted
 
 import torch

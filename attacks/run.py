@@ -1,0 +1,199 @@
+"""Judges the whole corpus and prints what became of every case: ``python attacks/run.py [--match TEXT] [--json FILE]``.
+
+With ``--json`` a run that was stopped goes on where it ended: cases whose text has not changed are not judged again.
+Exit status 0 when everything is as it must be (cases that are written down as open aside), 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from _cases import Case, load_corpus  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+RIGHT, OTHER, OPEN, REFUSED, UNJUDGED = "right", "other reason", "ACCEPTED", "REFUSED", "UNJUDGED"
+_STYLES = {RIGHT: "green", OTHER: "yellow", OPEN: "bold red", REFUSED: "bold red", UNJUDGED: "magenta"}
+_TIMED_SECONDS = 0.25
+_GAIN = 1.5  # a cheat that is measured to be no more than this times as fast as the reference has won nothing
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case; ``speedup`` over the eager reference when it was accepted and timed."""
+
+    name: str
+    digest: str
+    kind: str
+    task: str
+    outcome: str
+    status: str
+    category: str
+    reason: str
+    seconds: float
+    speedup: float | None = None
+    open: str = ""
+
+    @property
+    def bad(self) -> bool:
+        return self.outcome in (OPEN, REFUSED, UNJUDGED) and not self.open
+
+
+class Bench:
+    """A judge with short limits, and its stopwatch for what was accepted: a cheat may be one in timed calls alone."""
+
+    def __init__(self) -> None:
+        from kernelwright.judge import Judge
+
+        self.judge = Judge(time_limit=12.0, memory_limit=2 << 30)
+
+    def close(self) -> None:
+        self.judge.close()
+
+    def run(self, case: Case) -> Outcome:
+        from kernelwright.errors import KernelwrightError
+        from kernelwright.judge import OutOfTime, Rejected, Verdict, read_submission
+        from kernelwright.task import from_source
+
+        start, speedup = time.perf_counter(), None
+        try:
+            task = from_source(str(case.task))
+            candidate = read_submission(case.path, task)
+            verdict = self.judge.judge(task, candidate)
+            if verdict.accepted:
+                try:
+                    speedup = self._time(candidate)
+                except Rejected as rejected:
+                    verdict = rejected.verdict
+        except OutOfTime:
+            raise
+        except KernelwrightError as error:
+            verdict = Verdict("unjudged", str(error), type(error).__name__)
+        return Outcome(
+            case.name, case.digest, case.kind, case.task.stem, classify(case, verdict, speedup), verdict.status,
+            verdict.category, verdict.reason, round(time.perf_counter() - start, 2), speedup, case.open,
+        )  # fmt: skip
+
+    def _time(self, candidate: Any) -> float:
+        from kernelwright.targets import Candidate
+
+        eager = Candidate("eager", "baseline", "", None, label="eager")
+        session = self.judge._session
+        assert session is not None
+        found = session.measure(candidate, [eager], seconds=_TIMED_SECONDS, checked=6)
+        ratio = found.speedup.get("eager")
+        return float("nan") if ratio is None else round(ratio.median, 3)
+
+
+def classify(case: Case, verdict: Any, speedup: float | None) -> str:
+    """The outcome of a case with this verdict."""
+    if verdict.status == "unjudged":
+        return RIGHT if case.expect == "unscored" else UNJUDGED
+    if case.expect == "accepted":
+        return RIGHT if verdict.accepted else REFUSED
+    if verdict.accepted:
+        return RIGHT if case.gainless and speedup is not None and speedup <= _GAIN else OPEN
+    return RIGHT if verdict.category in case.reasons or not case.reasons else OTHER
+
+
+class Record:
+    """Outcomes in a file, written after each case so that nothing is lost."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path, self.lock = path, threading.Lock()
+        self.known: dict[str, Outcome] = {}
+        if path is not None and path.exists():
+            rows = json.loads(path.read_text(encoding="utf-8"))["cases"]
+            self.known = {row["name"]: Outcome(**row) for row in rows}
+
+    def find(self, case: Case) -> Outcome | None:
+        found = self.known.get(case.name)
+        return found if found is not None and found.digest == case.digest else None
+
+    def add(self, outcome: Outcome) -> None:
+        with self.lock:
+            self.known[outcome.name] = outcome
+            if self.path is not None:
+                rows = [asdict(self.known[name]) for name in sorted(self.known)]
+                waiting = self.path.with_suffix(".part")
+                waiting.write_text(json.dumps({"cases": rows}, indent=1), encoding="utf-8")
+                waiting.replace(self.path)
+
+
+def judge_all(cases: Sequence[Case], record: Record, jobs: int, console: Console) -> list[Outcome]:
+    """Judge what the record does not hold yet; cases of one task share a session."""
+    todo = [case for case in cases if record.find(case) is None]
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("judging", total=len(cases), completed=len(cases) - len(todo))
+
+        def group(members: list[Case]) -> None:
+            bench = Bench()
+            try:
+                for case in members:
+                    progress.update(bar, description=f"{case.name:<44}")
+                    record.add(bench.run(case))
+                    progress.advance(bar)
+            finally:
+                bench.close()
+
+        groups = [list(members) for _, members in groupby(todo, key=lambda c: c.task)]
+        with ThreadPoolExecutor(max(jobs, 1)) as pool:
+            for done in [pool.submit(group, members) for members in groups]:
+                done.result()
+    return [found for case in cases if (found := record.find(case)) is not None]
+
+
+def tables(outcomes: Sequence[Outcome]) -> Iterator[Table]:
+    """The cases that are not as they must be, and the counts."""
+    odd = [o for o in outcomes if o.outcome != RIGHT]
+    if odd:
+        table = Table("case", "class", "outcome", "verdict", "reason", title="not as expected", title_justify="left")
+        for o in odd:
+            reason = f"open: {o.open}" if o.open else o.reason[:140]
+            table.add_row(o.name, o.kind, f"[{_STYLES[o.outcome]}]{o.outcome}", o.category or o.status, reason)
+        yield table
+    counts = Counter((_family(o), o.outcome) for o in outcomes)
+    table = Table("family", "cases", *_STYLES, title="counts", title_justify="left")
+    for family in sorted({f for f, _ in counts}):
+        row = [counts[family, outcome] for outcome in _STYLES]
+        table.add_row(family, str(sum(row)), *(str(n) if n else "" for n in row))
+    yield table
+
+
+def _family(outcome: Outcome) -> str:
+    folder = outcome.name.split("/")[0]
+    if folder != "cheats":
+        return folder
+    names = {"A": "not doing the work", "B": "reusing results", "C": "the clock", "D": "evidence", "E": "numerics"}
+    return f"cheats {outcome.kind[0]}: {names[outcome.kind[0]]}"
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--match", default="", help="only cases whose name, class or task contains this")
+    parser.add_argument("--json", type=Path, help="where outcomes are kept; a later run goes on from there")
+    parser.add_argument("--jobs", type=int, default=1, help="tasks that are judged side by side")
+    options = parser.parse_args(argv)
+    console = Console()
+    outcomes = judge_all(load_corpus(options.match), Record(options.json), options.jobs, console)
+    for table in tables(outcomes):
+        console.print(table)
+    return int(any(o.bad for o in outcomes))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
