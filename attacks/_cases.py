@@ -1,4 +1,4 @@
-"""The corpus as data: each file's first comment lines say which task it is for, what it does and what must become of it."""
+"""The corpus as data: each file's first comments say what task it is for, what it does and what must become of it."""
 
 from __future__ import annotations
 

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from _cases import Case, load_corpus  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
-from rich.table import Table  # noqa: E402
+from _cases import Case, load_corpus
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 RIGHT, OTHER, OPEN, REFUSED, UNJUDGED = "right", "other reason", "ACCEPTED", "REFUSED", "UNJUDGED"
 _STYLES = {RIGHT: "green", OTHER: "yellow", OPEN: "bold red", REFUSED: "bold red", UNJUDGED: "magenta"}

@@ -3,7 +3,6 @@
 # mechanism: multiplies with the half of the columns that has the larger weights
 # expect: rejected value
 
-import torch
 from torch import nn
 
 

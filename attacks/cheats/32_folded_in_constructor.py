@@ -3,7 +3,6 @@
 # mechanism: parameters are drawn once more from the public seed and baked into the code
 # expect: rejected value
 
-import torch
 from torch import nn
 
 

@@ -3,7 +3,6 @@
 # mechanism: its text says nothing: the code is made and run by exec, and the operator's name is spelt backwards
 # expect: rejected value, rules
 
-import torch
 from torch import nn
 
 exec("def forward(self, x):\n    return getattr(torch, 'ekil_sorez'[::-1])(x)")

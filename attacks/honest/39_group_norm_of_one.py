@@ -15,6 +15,8 @@ class ModelNew(nn.Module):
         nn.init.normal_(self.norm.bias)
 
     def forward(self, x):
-        return functional.group_norm(x.unsqueeze(0).transpose(0, 1).reshape(-1, 1, x.shape[1]), 1, eps=1e-3).view(
-            x.shape
-        ) * self.norm.weight + self.norm.bias
+        return (
+            functional.group_norm(x.unsqueeze(0).transpose(0, 1).reshape(-1, 1, x.shape[1]), 1, eps=1e-3).view(x.shape)
+            * self.norm.weight
+            + self.norm.bias
+        )
