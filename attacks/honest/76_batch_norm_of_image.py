@@ -15,7 +15,6 @@ class ModelNew(nn.Module):
     def forward(self, x):
         n = self.norm
         n.num_batches_tracked.add_(1)
-        y = functional.batch_norm(
-            x[:, :, None, None], n.running_mean, n.running_var, n.weight, n.bias, True, 0.1, n.eps
-        )
+        image, affine = x[:, :, None, None], (n.weight, n.bias)
+        y = functional.batch_norm(image, n.running_mean, n.running_var, *affine, True, 0.1, n.eps)
         return y[:, :, 0, 0].contiguous()

@@ -25,7 +25,8 @@ CHOSEN = {
         "honest/29_thread_pool", "honest/31_own_scratch_in_place",
     ),
     "linear_bias": (
-        "cheats/23_cache_by_shape", "cheats/31_folded_weights", "cheats/57_half_precision_product", "cheats/98_missing_bias",
+        "cheats/23_cache_by_shape", "cheats/31_folded_weights", "cheats/57_half_precision_product",
+        "cheats/98_missing_bias",
         "mutants/16_tail_of_products", "mutants/17_wrong_stride", "mutants/19_tolerance_sized_bias",
         "honest/40_packed_per_call", "honest/41_einsum", "honest/44_three_half_products", "honest/47_lazy_set_up",
     ),

@@ -9,26 +9,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._alone import Judge, judge
     from ._early import dismiss, start_early
-    from ._session import Session, judge
-    from ._verdict import Check, Measurement, OutOfTime, Ratio, Rejected, Verdict
+    from ._rules import read_labels
+    from ._session import Session
+    from ._submission import as_submission, read_submission
+    from ._verdict import Check, Label, Measurement, OutOfTime, Ratio, Rejected, Verdict
 
 _HOME = {
     **dict.fromkeys(("dismiss", "start_early"), "_early"),
-    **dict.fromkeys(("Session", "judge"), "_session"),
-    **dict.fromkeys(("Check", "Measurement", "OutOfTime", "Ratio", "Rejected", "Verdict"), "_verdict"),
+    **dict.fromkeys(("Judge", "judge"), "_alone"),
+    **dict.fromkeys(("as_submission", "read_submission"), "_submission"),
+    "read_labels": "_rules",
+    "Session": "_session",
+    **dict.fromkeys(("Check", "Label", "Measurement", "OutOfTime", "Ratio", "Rejected", "Verdict"), "_verdict"),
 }
 
 __all__ = [
     "Check",
+    "Judge",
+    "Label",
     "Measurement",
     "OutOfTime",
     "Ratio",
     "Rejected",
     "Session",
     "Verdict",
+    "as_submission",
     "dismiss",
     "judge",
+    "read_labels",
+    "read_submission",
     "start_early",
 ]
 

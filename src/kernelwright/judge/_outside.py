@@ -118,6 +118,7 @@ class _Contender:
     candidate: Candidate
     name: str
     form: list[Message]  # what its results look like
+    warm: float = 0.0  # seconds of a call by its own account: for rivals alone
     times: list[float] = field(default_factory=list)
 
 
@@ -132,10 +133,10 @@ class _Trial:
         self.verified = 0
         self.checking = 0.0
         facts = session.facts
-        size = max(facts["input_bytes"] + facts["output_bytes"], 1)
-        self.batch = int(min(_BATCH_SECONDS / max(facts["eager_seconds"], 1e-9), _MOST_CALLS, _BATCH_BYTES / size))
-        if facts["changed"] or facts["changed_args"] or self.batch < 1 or not rivals:
-            self.batch = 1
+        room = _BATCH_BYTES // max(facts["input_bytes"] + facts["output_bytes"], 1)
+        alone = facts["changed"] or facts["changed_args"] or not rivals  # a second call would see what the first changed
+        self.most = 1 if alone else int(min(max(room, 1), _MOST_CALLS))
+        self.batch = 1
 
     def run(self, seconds: float, most: int) -> None:
         """Raises ``Rejected`` when a timed call is wrong, late or faster than physics."""
@@ -177,11 +178,13 @@ class _Trial:
 
     def _prepare(self) -> None:
         session, limit = self.session, self.session.time_limit
-        message = {"op": "fresh_open", "count": self.batch, "seed": session.new_seed()}
+        message = {"op": "fresh_open", "count": self.most, "seed": session.new_seed()}
         layout, descriptors = session.ask_oracle(message)
         try:
             sets = {"op": "rounds_sets", "sets": layout["sets"]}
             self.others = self._invite_rivals(sets, descriptors[1]) if self.rivals else []
+            if self.others:  # by the first rival, which is the user's own code: a candidate has no say in it
+                self.batch = max(1, min(self.most, int(_BATCH_SECONDS / max(self.others[0].warm, 1e-7))))
             with _blamed("while it was warmed up"):
                 session.ask_candidate(sets, [descriptors[0]])
                 message = {"op": "rounds_add", "candidate": _with_digest(self.candidate)}
@@ -203,7 +206,7 @@ class _Trial:
                 try:
                     message = {"op": "rounds_add", "candidate": _with_digest(rival)}
                     reply = self.session.ask_rivals(message, seconds=limit)
-                    found.append(_Contender(rival, rival.digest, list(reply["runs"])))
+                    found.append(_Contender(rival, rival.digest, list(reply["runs"]), reply["seconds"]))
                 except WorkerFault as fault:
                     self.notes.append(f"{rival.label} was left out: it raised {fault.kind}: {fault.text}.")
                 except WorkerLost as lost:  # and everything loaded before it

@@ -13,7 +13,7 @@ from typing import Any
 import kernelwright
 
 from ..archive import Archive, WinnerRow, find_entry, pinned, read_lock
-from ..judge import Check, Measurement, Ratio, Verdict
+from ..judge import Check, Label, Measurement, Ratio, Verdict
 from ..machine import describe, fingerprint
 from ..targets import Candidate
 from ..targets.cpu import toolchain
@@ -186,8 +186,11 @@ def _trials(contents: Iterable[Mapping[str, Any]], known: Mapping[str, Candidate
 
 
 def _verdict(content: dict[str, Any]) -> Verdict:
-    checks = tuple(Check(**check) for check in content["checks"])
-    return Verdict(**{**content, "checks": checks})
+    fields = {**content, "checks": tuple(Check(**check) for check in content["checks"])}
+    fields["labels"] = tuple(Label(**label) for label in content.get("labels", ()))
+    fields["notes"] = tuple(content.get("notes", ()))
+    fields["phases"] = tuple((str(name), float(seconds)) for name, seconds in content.get("phases", ()))
+    return Verdict(**fields)
 
 
 def _measurement(content: dict[str, Any]) -> Measurement:

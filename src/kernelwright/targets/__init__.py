@@ -1,7 +1,7 @@
 """Targets build candidates, load them and make them callable."""
 
 from ._load import SUBMITTED, TARGETS, check_target, load
-from ._native import encode
+from ._native import decode, encode
 from ._python import CLASS, COPIED, DRAWN, Construction
 from .plan import (
     AtenCall,
@@ -32,6 +32,7 @@ __all__ = [
     "SymbolSpec",
     "TensorSpec",
     "check_target",
+    "decode",
     "encode",
     "load",
     "plan_from_json",

@@ -27,6 +27,7 @@ class Context:
     tile_size: int = 1
     cross: Axis | None = None  # the second tiled axis of transposing maps
     split: str | None = None  # a reduced axis whose range is the thread's own
+    ahead: bool = False  # reductions prefetch the rows to come
 
 
 @dataclass

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..program import Acc, Axis, Index, Iota, Load, Map, Reduce
+from ._ahead import ahead_loads
 from ._indices import Ranges, static
 from ._nest import (
     INLINE,
@@ -352,7 +353,9 @@ def _open_inside(
 
 def _emit_folded(context: Context, stage: Stage, lane: str, text: Text) -> None:
     """Lanes run along a reduced axis: several accumulators in flight, folded when the row is done."""
-    emit_point(context, stage, lane, "point", context.ranges, text)
+    sizes = {name: high + 1 for name, (_, high) in context.ranges.items()}
+    ahead = ahead_loads(context.program, stage, sizes) if context.ahead else ()
+    emit_point(context, stage, lane, "point", context.ranges, text, ahead=ahead)
     inner = [*(a for a in stage.inner if a.name != lane), next(a for a in stage.inner if a.name == lane)]
     depth, blocked = block_depth(inner, ROW_BLOCK)
     copies = max(1, min(context.vectors, extent(inner[-1].size) // W))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from ..group import Group, inner_axes, root
 from ..program import Axis, Map, Program, Reduce
+from ._ahead import reads_ahead
 from ._chain import LEAST_ROW, Chain, chained, emit_chain
 from ._code import KernelCode
 from ._indices import size_text, static
@@ -57,7 +58,7 @@ class LoopSchedule:
     ``vectors``: accumulators in flight. ``split``: share a reduction out over the threads. ``stream``: write results
     around the caches. ``sweep``: column reductions take whole rows of a wide tile at a time. ``threads``: False runs
     serially. ``online``: reductions that read each other share one pass over a row that no cache holds. ``phases``: all
-    threads share every row, one loop nest after the other.
+    threads share every row, one loop nest after the other. ``ahead``: reductions prefetch the rows to come.
     """
 
     tile: str | None = None
@@ -70,6 +71,7 @@ class LoopSchedule:
     threads: bool = True
     online: bool = True
     phases: bool = False
+    ahead: bool = False
 
 
 def schedules(program: Program, group: Group, machine: object | None = None) -> list[LoopSchedule]:
@@ -78,6 +80,8 @@ def schedules(program: Program, group: Group, machine: object | None = None) -> 
     cache = int(getattr(machine, "last_cache_bytes", 0) or LAST_CACHE)
     best = _guess(normal, cache)
     found = [best]
+    if best.ahead:
+        found += [replace(best, ahead=False, vectors=2), replace(best, vectors=2)]
     if best.vectors > 1:
         found.append(replace(best, vectors=8 if best.vectors == 4 else 4))
         found.append(replace(best, vectors=2))
@@ -223,7 +227,7 @@ def _guess(normal: Normal, cache: int) -> LoopSchedule:
     cross = cross_axis(normal, tile)
     sweep = tile is not None and _sweeps(normal, tile)
     size = SWEEP if sweep else (4 * W if reducing or cross else CHUNK)
-    stream = _result_bytes(normal) > cache
+    stream = _result_bytes(normal) > cache or _crowded(normal, cache)
     tiles = -(-extent(normal.sizes[tile]) // size) if tile else 1
     items = points([a for a in normal.outer if a.name != tile]) * tiles
     large = points(_everything(normal)) > 1 << 17
@@ -232,8 +236,9 @@ def _guess(normal: Normal, cache: int) -> LoopSchedule:
     several = len(normal.statements) > 1 and points(_everything(normal)) > 1 << 16
     phases = several and not longest and busy < EVEN and _phased(normal)
     return LoopSchedule(
-        tile=tile, tile_size=size, cross=cross, split=longest, stream=stream, sweep=sweep, phases=phases
-    )
+        tile=tile, tile_size=size, cross=cross, split=longest, stream=stream, sweep=sweep, phases=phases,
+        ahead=tile is None and reads_ahead(normal, cache),
+    )  # fmt: skip
 
 
 def _sweeps(normal: Normal, tile: str) -> bool:
@@ -278,6 +283,26 @@ def _result_bytes(normal: Normal) -> int:
         if base in normal.memory:
             total += points(statement.axes) * ITEMSIZE[normal.program.tensors[name].dtype]
     return total
+
+
+def _read_bytes(normal: Normal) -> int:
+    """Bytes read from memory, each array at most once for each statement."""
+    total = 0
+    for statement in normal.statements:
+        found = {root(normal.program, x.tensor): x for x in normal.program.loads(statement)}
+        for name in found.keys() & set(normal.memory):
+            total += points((*statement.axes, *inner_axes(statement))) * ITEMSIZE[normal.program.tensors[name].dtype]
+    return total
+
+
+def _crowded(normal: Normal, cache: int) -> bool:
+    """Is a result of the program (or one that the group writes a part of) too large for the cache beside what is read?"""
+    names = {root(normal.program, s.store.tensor) for s in normal.statements}
+    tensors = [normal.program.tensors[name] for name in names]
+    if any(t.role != "output" for t in tensors):
+        return False
+    written = sum(points([Axis("", size) for size in t.shape]) * ITEMSIZE[t.dtype] for t in tensors)
+    return written > cache // 2 and written + _read_bytes(normal) > cache + cache // 4
 
 
 def _tile_size(tile: Axis | None, schedule: LoopSchedule) -> int:
@@ -334,6 +359,7 @@ def _emit_items(
         tile_size,
         cross,
         parted.axis if parted else None,
+        schedule.ahead,
     )
     count = " * ".join([*(size_text(a.size) for a in rows), *(_tiles(a, n) for a, n in tilings)]) or "1"
     lengths = {a.name: n for a, n in tilings}
