@@ -1,7 +1,7 @@
 # task: softmax_rows.py
 # class: C35
 # mechanism: the clock of the process stands still while this candidate runs
-# expect: rejected rules, walls, clock
+# expect: rejected rules, walls, clock or no gain
 
 import time
 

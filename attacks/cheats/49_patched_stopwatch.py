@@ -1,7 +1,7 @@
 # task: softmax_rows.py
 # class: C35
 # mechanism: rewrites the judge's own stopwatch where it finds it in its process
-# expect: rejected rules, walls, clock
+# expect: rejected rules, walls, clock or no gain
 
 import sys
 

@@ -1,7 +1,7 @@
 # task: linear_bias.py
 # class: C40
 # mechanism: takes the threads away from whoever is measured in the same process
-# expect: rejected rules, walls, clock
+# expect: rejected rules, walls, clock or no gain
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
 # task: softmax_rows.py
 # class: D57
 # mechanism: finds the reference's module among the living objects and lets it do the work
-# expect: rejected rules, value, walls
+# expect: rejected rules, value, walls or no gain
 
 import gc
 
