@@ -1,0 +1,135 @@
+"""The judge on its own: any candidate against any task, for people who want nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+from ..targets import Candidate
+from ..task import Task, from_source
+from ._rules import read_labels
+from ._session import Session
+from ._submission import PROPOSER, python_fault, read_submission
+from ._verdict import Label, Verdict
+
+_OURS = ("baseline", "compiler")  # proposers whose candidates this program has written itself
+
+Clock = Callable[[], float]
+
+
+class Judge:
+    """Judges candidates of any tasks one after the other, with processes kept as long as the task is the same.
+
+    ``time_limit``: seconds for one request to a worker; ``memory_limit``: bytes for each; ``unsafe``: judge what others
+    have written even where the walls around it do not stand. A context manager that leaves no process behind.
+    """
+
+    def __init__(
+        self, *, time_limit: float = 60.0, memory_limit: int | None = None, unsafe: bool = False,
+        clock: Clock = time.perf_counter,
+    ) -> None:  # fmt: skip
+        self._limits, self._unsafe, self._clock = (time_limit, memory_limit), unsafe, clock
+        self._session: Session | None = None
+
+    def __enter__(self) -> Judge:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    @property
+    def session(self) -> Session | None:
+        """The session of the task judged last, e.g. to measure what was accepted; None before the first."""
+        return self._session
+
+    def judge(self, task: Task | str | Path, candidate: Candidate | str | Path) -> Verdict:
+        """The verdict. ``task``: one, or its SOURCE; ``candidate``: one, or a file of the forms of a submission.
+
+        Raises ``TaskError`` for a task that cannot be judged against, ``SubmissionInvalid`` for a file that is no
+        candidate, and ``WallsMissing`` where what others wrote cannot be shut in.
+        """
+        begin = self._clock()
+        if not isinstance(task, Task):
+            task = from_source(str(task))
+        if not isinstance(candidate, Candidate):
+            candidate = read_submission(Path(candidate), task)
+        read = self._clock()
+        fault = python_fault(candidate.source) if candidate.target == "python" else ""
+        labels = () if fault else read_labels(candidate)
+        ruled = self._clock()
+        phases = (("read", read - begin), ("rules", ruled - read))
+        if fault:
+            return Verdict("rejected", fault, "build", seconds=ruled - begin, phases=phases)
+        banned = next((label for label in labels if label.forbidden), None)
+        if banned is not None:
+            return Verdict("rejected", _sentence(banned), "rules", (), ruled - begin, labels, phases=phases)
+        verdict = self._verify(task, candidate, ruled)
+        verdict = replace(verdict, phases=(*phases, *verdict.phases), seconds=self._clock() - begin)
+        return replace(verdict, labels=(*labels, *verdict.labels))
+
+    def _verify(self, task: Task, candidate: Candidate, begin: float) -> Verdict:
+        session = self._session_for(task, untrusted=candidate.proposer not in _OURS)
+        session.start()
+        started = self._clock()
+        unscored = session.unscored  # before the candidate is there: what it says is of the task alone
+        screened = self._clock()
+        verdict = session.verify(candidate)
+        phases = (("start", started - begin), ("screen", screened - started), *verdict.phases)
+        verdict = replace(verdict, phases=phases)
+        if verdict.accepted and unscored:
+            return replace(verdict, status="unjudged", reason=unscored, category="unscored")
+        return verdict
+
+    def _session_for(self, task: Task, *, untrusted: bool) -> Session:
+        """A session for the task, with the processes of the one before where it can have them."""
+        if self._session is not None and self._session.untrusted != untrusted:
+            self.close()
+        if self._session is None:
+            time_limit, memory_limit = self._limits
+            self._session = Session(
+                task, time_limit=time_limit, memory_limit=memory_limit, untrusted=untrusted, unsafe=self._unsafe
+            )
+        elif self._session.task.digest != task.digest:
+            self._session.turn_to(task)
+        return self._session
+
+
+def judge(
+    task: Task | str | Path,
+    candidate: Candidate | str | Path,
+    *,
+    time_limit: float = 60.0,
+    memory_limit: int | None = None,
+    unsafe: bool = False,
+) -> Verdict:
+    """The verdict on one candidate: is it right, and if not, the one reason why.
+
+    ``task`` is a ``Task`` or the SOURCE of one; ``candidate`` a ``Candidate`` or the path of a submission: a C or C++
+    source, a shared object with the entry ``__tvm_ffi_main``, or a Python file with ``class ModelNew``. See
+    :class:`Judge` for the options and errors.
+
+    >>> verdict = kernelwright.judge("softmax.py", "my_softmax.cpp")  # doctest: +SKIP
+    >>> verdict.status, verdict.category  # doctest: +SKIP
+    ('rejected', 'value')
+    """
+    with Judge(time_limit=time_limit, memory_limit=memory_limit, unsafe=unsafe) as it:
+        return it.judge(task, candidate)
+
+
+def _sentence(label: Label) -> str:
+    where = f" ({label.detail})" if label.detail else ""
+    return f"Its source {label.name}{where}, which no candidate may."
+
+
+__all__ = ["PROPOSER", "Judge", "judge"]
