@@ -296,7 +296,7 @@ def _read_bytes(normal: Normal) -> int:
 
 
 def _crowded(normal: Normal, cache: int) -> bool:
-    """Is a result of the program (or one that the group writes a part of) too large for the cache beside what is read?"""
+    """Is a result of the program (of which the group may write a part) too large for the cache beside what is read?"""
     names = {root(normal.program, s.store.tensor) for s in normal.statements}
     tensors = [normal.program.tensors[name] for name in names]
     if any(t.role != "output" for t in tensors):
