@@ -213,9 +213,23 @@ def test_rows_that_are_read_several_times(dtype: str) -> None:
         assert torch.equal(found[f"y{n}"], axes[f"x{n}"].repeat_interleave(divisor, 1)[:, shift : shift + width])
 
 
-def test_a_small_net_trains_as_in_eager(tmp_path: Path) -> None:
-    from kernelwright.backend import kernelwright  # noqa: F401 (registers the backend)
+def test_a_small_net_trains_as_in_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every graph is served by its first candidate, unjudged; the gradients are eager's."""
+    from kernelwright.backend import _find, _serve
+    from kernelwright.backend._propose import Proposer
+    from kernelwright.judge import Verdict
+    from kernelwright.search import Outcome
 
+    calls: list[AtenCall] = []
+
+    def first(core: Any, inputs: Any, name: str, **how: Any) -> Outcome:
+        candidate = next(iter(Proposer(core, inputs, name).propose(1)))
+        calls.extend(s for s in candidate.plan.steps if isinstance(s, AtenCall) and "pool" in s.op)
+        task = _find.task_of(core, inputs, name, how["backward"])
+        return Outcome(task, "won", candidate, Verdict("accepted"), None, (), 0.0, "", False, None)
+
+    monkeypatch.setattr(_serve, "find", first)
+    torch._dynamo.reset()
     net = torch.nn.Sequential(
         torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.BatchNorm2d(8), torch.nn.ReLU(), torch.nn.MaxPool2d(3, 2, 1),
         torch.nn.Conv2d(8, 8, 3), torch.nn.ReLU(), torch.nn.MaxPool2d(2), torch.nn.Conv2d(8, 4, 1),
@@ -223,11 +237,12 @@ def test_a_small_net_trains_as_in_eager(tmp_path: Path) -> None:
     )  # fmt: skip
     x, y = torch.randn(4, 3, 18, 18), torch.randint(5, (4,))
     net(x)
-    options = {"effort": "quick", "budget": 20.0, "archive": str(tmp_path / "archive.sqlite")}
     grads = []
-    for run in (net, torch.compile(net, backend="kernelwright", options=options)):
+    for run in (net, torch.compile(net, backend="kernelwright")):
         net.zero_grad()
         F.cross_entropy(run(x), y).backward()
         grads.append([p.grad.clone() for p in net.parameters() if p.grad is not None])
     for own, expected in zip(grads[1], grads[0], strict=True):
         torch.testing.assert_close(own, expected, rtol=1e-3, atol=1e-5)
+    assert not calls
+    torch._dynamo.reset()
