@@ -39,9 +39,9 @@ class Case:
 
     @property
     def digest(self) -> str:
-        """Of the two texts that decide the outcome besides the judge."""
-        content = self.path.read_bytes() + self.task.read_bytes()
-        return hashlib.sha256(content).hexdigest()[:16]
+        """Of the two texts that decide the outcome besides the judge; without the header, which only describes it."""
+        _, _, code = self.path.read_text(encoding="utf-8").partition("\n\n")
+        return hashlib.sha256(code.encode() + self.task.read_bytes()).hexdigest()[:16]
 
 
 def load_corpus(match: str = "", folders: tuple[str, ...] = FOLDERS) -> list[Case]:

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class Outcome:
 
 
 class Bench:
-    """A judge with short limits, and its stopwatch for what was accepted: a cheat may be one in timed calls alone."""
+    """A judge with short limits, and its stopwatch for cheats that it accepts: what they forge may be the time."""
 
     def __init__(self) -> None:
         from kernelwright.judge import Judge
@@ -73,7 +73,7 @@ class Bench:
             task = from_source(str(case.task))
             candidate = read_submission(case.path, task)
             verdict = self.judge.judge(task, candidate)
-            if verdict.accepted:
+            if verdict.accepted and case.expect != "accepted":
                 try:
                     speedup = self._time(candidate)
                 except Rejected as rejected:
@@ -109,6 +109,13 @@ def classify(case: Case, verdict: Any, speedup: float | None) -> str:
     return RIGHT if verdict.category in case.reasons or not case.reasons else OTHER
 
 
+def reclassify(case: Case, found: Outcome) -> str:
+    """The outcome by the header as it is now."""
+    from kernelwright.judge import Verdict
+
+    return classify(case, Verdict(found.status, found.reason, found.category), found.speedup)
+
+
 class Record:
     """Outcomes in a file, written after each case so that nothing is lost."""
 
@@ -121,7 +128,9 @@ class Record:
 
     def find(self, case: Case) -> Outcome | None:
         found = self.known.get(case.name)
-        return found if found is not None and found.digest == case.digest else None
+        if found is None or found.digest != case.digest or found.outcome == UNJUDGED:
+            return None
+        return replace(found, outcome=reclassify(case, found), open=case.open)
 
     def add(self, outcome: Outcome) -> None:
         with self.lock:

@@ -4,6 +4,7 @@
 #   precision
 # expect: accepted
 
+import torch
 from torch import nn
 
 
@@ -11,5 +12,5 @@ class ModelNew(nn.Module):
     def forward(self, x):
         mean = x[0].double()
         for n, row in enumerate(x[1:].double(), 2):
-            mean = mean + (row - mean) / n if bool(row.isfinite().all() & mean.isfinite().all()) else mean + row
+            mean = torch.where(row.isfinite() & mean.isfinite(), mean + (row - mean) / n, mean + row)
         return mean.float()

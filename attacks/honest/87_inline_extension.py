@@ -3,7 +3,6 @@
 # mechanism: C++ built in the file itself
 # expect: accepted
 
-import torch
 from torch import nn
 from torch.utils.cpp_extension import load_inline
 
