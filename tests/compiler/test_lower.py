@@ -5,11 +5,15 @@ Many operations share one test where each is one output: tracing costs more than
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+
+from kernelwright.compiler.capture import capture
+from kernelwright.compiler.lower import lower
 
 from .oracle import check
 
@@ -381,6 +385,17 @@ def test_batched_products() -> None:
 )  # fmt: skip
 def test_einsum(equation: str, shapes: tuple[tuple[int, ...], ...]) -> None:
     check(lambda *operands: torch.einsum(equation, *operands), *(rand(*s) for s in shapes))
+
+
+def test_an_einsum_of_many_pairs_what_is_cheapest() -> None:
+    """From left to right the last two would be spread over a sixth index before anything is summed."""
+    spec, shapes = "bln,bsn,bls,bsp->blp", ((2, 9, 4), (2, 8, 4), (2, 9, 8), (2, 8, 5))
+    operands = tuple(rand(*shape) for shape in shapes)
+    check(lambda *tensors: torch.einsum(spec, *tensors), *operands)
+    program = lower(capture(lambda *tensors: torch.einsum(spec, *tensors), operands))
+    assert max(math.prod(tensor.shape) for tensor in program.tensors.values()) <= 2 * 9 * 8
+    check(lambda a, b, c: torch.einsum("ij,jk,kl->il", a, b, c), rand(30, 2), rand(2, 30), rand(30, 3))
+    check(lambda *tensors: torch.einsum("a,b,c,d,e,f,g->", *tensors), *(rand(2) for _ in range(7)))
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])

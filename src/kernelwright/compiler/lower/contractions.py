@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..program import Expr, Index, Size
@@ -12,6 +14,9 @@ from ._lazy import Indices, Lazy, cast, compute, const, is_one, op, pointwise, s
 from .pointwise import elementwise
 from .reductions import reduced
 from .views import permuted, selected, transposed
+
+_FEW_TERMS = 6  # operands of an einsum: the orders of more are too many to try
+_ANY_SIZE = 64  # what a symbolic size counts in choosing an order
 
 
 def contract(
@@ -138,9 +143,7 @@ def einsum(low: Lowering, equation: str, tensors: list[Lazy], path: Any = None) 
     if not arrow:
         letters = "".join(terms)
         out = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
-    operands = [_diagonals(t, v) for t, v in zip(terms, tensors, strict=True)]
-    while len(operands) > 2:
-        operands.append(_pair(low, operands, out))
+    operands = _paired(low, [_diagonals(t, v) for t, v in zip(terms, tensors, strict=True)], out)
     if len(operands) == 1:
         return _single(low, *operands[0], out)
     (dims_a, a), (dims_b, b) = operands
@@ -158,10 +161,41 @@ def _diagonals(dims: str, value: Lazy) -> tuple[str, Lazy]:
     return dims, value
 
 
-def _pair(low: Lowering, operands: list[tuple[str, Lazy]], out: str) -> tuple[str, Lazy]:
-    """Contract the first two operands, keeping the letters that anyone still needs."""
-    (dims_a, a), (dims_b, b) = operands.pop(0), operands.pop(0)
-    needed = out + "".join(d for d, _ in operands)
+Operand = tuple[str, Lazy]
+
+
+def _paired(low: Lowering, operands: list[Operand], out: str) -> list[Operand]:
+    """Contract pairs in the cheapest order until there are no more than two operands."""
+    sizes = {c: s for dims, value in operands for c, s in zip(dims, value.shape, strict=True) if not is_one(s)}
+    known = {c: s if isinstance(s, int) else _ANY_SIZE for c, s in sizes.items()}
+    for first, second in _cheapest(tuple(dims for dims, _ in operands), out, known)[1]:
+        b, a = operands.pop(second), operands.pop(first)
+        operands.insert(0, _pair(low, a, b, out, "".join(dims for dims, _ in operands)))
+    return operands
+
+
+def _cheapest(terms: tuple[str, ...], out: str, sizes: Mapping[str, int]) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Products of the best order, and the order: positions of each pair, whose result then comes first.
+
+    As written where there are too many orders to try; the pairs after which two operands are left.
+    """
+    if len(terms) <= 2:
+        return math.prod(sizes.get(c, 1) for c in set("".join(terms))), ()
+    pairs = list(itertools.combinations(range(len(terms)), 2)) if len(terms) <= _FEW_TERMS else [(0, 1)]
+    found = []
+    for first, second in pairs:
+        rest = tuple(term for k, term in enumerate(terms) if k not in (first, second))
+        both = "".join(dict.fromkeys(terms[first] + terms[second]))
+        result = "".join(c for c in both if c in out + "".join(rest))
+        cost, order = _cheapest((result, *rest), out, sizes)
+        found.append((cost + math.prod(sizes.get(c, 1) for c in both), ((first, second), *order)))
+    return min(found, key=lambda each: each[0])
+
+
+def _pair(low: Lowering, first: Operand, second: Operand, out: str, others: str) -> Operand:
+    """Contract two operands, keeping the letters that anyone still needs."""
+    (dims_a, a), (dims_b, b) = first, second
+    needed = out + others
     dims_a, a = _sum_alone(low, dims_a, a, dims_b + needed)
     dims_b, b = _sum_alone(low, dims_b, b, dims_a + needed)
     dims = "".join(dict.fromkeys(c for c in dims_a + dims_b if c in needed))
@@ -207,10 +241,7 @@ def trilinear(
         ("".join(c for k, c in enumerate(letters) if k not in missing), v)
         for v, missing in ((i1, expand1), (i2, expand2), (i3, expand3))
     ]
-    operands = [_dropped(low, dims, value) for dims, value in named]
-    while len(operands) > 2:
-        operands.append(_pair(low, operands, out))
-    (dims_a, a), (dims_b, b) = operands
+    (dims_a, a), (dims_b, b) = _paired(low, [_dropped(low, dims, value) for dims, value in named], out)
     return contract(low, a, b, dims_a, dims_b, out, low.dtype)
 
 
