@@ -141,6 +141,12 @@ def _channels() -> Iterator[Case]:
         x = _rand(2, 20, 12, 29).to(memory_format=last)
         yield convolution(x, _rand(20, 1, 3, 3), channels_last=True, **options)
         yield convolution(x, _rand(20, 1, 3, 3), label="from channels_last", **options)
+    for stride, taps in [(1, 3), (2, 5), (1, 7)]:  # read where they lie: the last sixteen channels overlap others
+        w, bias = _rand(33, 1, taps, taps).to(memory_format=last), _rand(33)
+        options = {"stride": stride, "padding": taps // 2, "groups": 33, "bias": bias, "relu": True}
+        yield convolution(_rand(2, 33, 5, 27).to(memory_format=last), w, channels_last=True, **options)
+    x = _rand(1, 17, 6, 19, dtype="bfloat16").to(memory_format=last)
+    yield convolution(x, _rand(17, 1, 3, 3, dtype="bfloat16"), padding=1, groups=17, channels_last=True, out="bfloat16")
     yield convolution(_rand(3, 33, 7, 7), _rand(33, 1, 7, 7), groups=33, padding=3, bias=_rand(33), relu=True)
     yield convolution(_rand(2, 16, 1, 5), _rand(16, 1, 1, 3), groups=16)
     x = _rand(1, 16, 6, 7, dtype="bfloat16").to(memory_format=last)

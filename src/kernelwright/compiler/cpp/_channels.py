@@ -1,7 +1,8 @@
 """Prints depthwise convolutions with channels as lanes (``kw/channels.h``), where rows would not fill vectors.
 
-A plane of sixteen channels is brought into padded memory, [row][column][channel]; results go back the way the output
-lies: channel by channel as they are, or turned into planes.
+Where channels are contiguous in memory, rows are read where they lie. Else a plane of sixteen channels is brought into
+padded memory, [row][column][channel]; results go back the way the output lies: channel by channel as they are, or
+turned into planes.
 """
 
 from __future__ import annotations
@@ -101,12 +102,15 @@ def emit_channels(
     if not last:
         groups = {"batch": (*found.units, found.channel), "m": (), "n": plane}
     pitch = 16 if last else _whole(found.row.size * found.column.size)
+    lying = last and _lying(program, parts, found)
+    loops = _lying_loops(program, parts, found, schedule) if lying else _loops(program, parts, found, schedule, last)
     body = [
         *_setup(program, parts, found),
         *finish_code(ending(program, reduce, groups), "float32", str(pitch)),
-        *_loops(program, parts, found, schedule, last),
+        *loops,
     ]
-    code = kernel_code(program, reduce, name, body, _thread_elements(found) * 4 * schedule.threads + 64)
+    elements = _all_weights(found) if lying else _thread_elements(found)
+    code = kernel_code(program, reduce, name, body, elements * 4 * schedule.threads + 64)
     return KernelCode(code.name, f"#include <kw/channels.h>\n{code.source}", code.tensors, code.symbols, code.scratch)
 
 
@@ -135,6 +139,20 @@ def _side(program: Program, parts: Contraction, dim: int) -> Side | None:
 def _contiguous(program: Program, reduce: Reduce, found: Channels) -> bool:
     tensor = program.tensors[reduce.store.tensor]
     return flatten(tensor, reduce.store.index).coefficient(found.channel.name) == 1
+
+
+def _lying(program: Program, parts: Contraction, found: Channels) -> bool:
+    """Whether sixteen channels lie side by side, and most windows of a row are inside."""
+    wide = _inside(program, parts, found) >= BLOCK // 2 and (static(found.channel.size) or 0) >= 16
+    return wide and flat_index(program, parts.b).coefficient(found.channel.name) == 1
+
+
+def _inside(program: Program, parts: Contraction, found: Channels) -> int:
+    """Columns of results whose windows are inside."""
+    column, size = found.column, static(program.tensors[parts.b.tensor].shape[found.column.dim]) or 0
+    reach = (column.taps - 1) * column.dilation
+    firsts = [column.start + q * column.stride for q in range(column.size)]
+    return sum(first >= 0 and first + reach < size for first in firsts)
 
 
 # ── text ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -238,19 +256,58 @@ def _loops(program: Program, parts: Contraction, found: Channels, schedule: Gemm
         "kw::channels::plane(plane_, source_, lanes_, width_, extent_, start_, size_, stride_);",
         "entered_ = lane_;",
         f"for (int64_t p_ = 0; p_ < {row.size}; ++p_) {{",
-        f"const int64_t top_ = p_ * {row.stride} + start_[0];  // tap rows outside the tensor add nothing",
-        f"const int64_t s0_ = kw::min<int64_t>({row.taps}, kw::max<int64_t>(0, kw::ceil_div(-top_, {row.dilation})));",
-        f"const int64_t s1_ = kw::max(s0_, kw::min<int64_t>({row.taps}, kw::floor_div(size_[0] - 1 - top_, "
-        f"{row.dilation}) + 1));",
+        f"const kw::channels::Inside taps_in_(p_ * {row.stride} + start_[0], size_[0], {row.dilation}, {row.taps});",
         f"for (int64_t q_ = 0; q_ < {wide}; q_ += {_columns(wide)}) {{",
         f"float* const tile_ = results_ + (p_ * {wide} + q_) * 16;",
-        f"for (int i_ = 0; i_ < {_columns(wide)}; ++i_) kw::store(tile_ + i_ * 16, kw::vf{{}});",
         f"kw::channels::window<{column.taps}, {_columns(wide)}>(tile_, plane_ + (p_ * {row.stride * pitch} + "
         f"q_ * {column.stride * 16}), {row.dilation * pitch}, {column.dilation * 16}, {column.stride * 16}, "
-        "w_, s0_, s1_);",
+        "w_, taps_in_.low, taps_in_.high);",
         "}",
         "}",
         *finish,
+        "}",
+        "});",
+    ]
+
+
+def _all_weights(found: Channels) -> int:
+    return _whole(static(found.channel.size) or 0) * found.taps
+
+
+def _lying_loops(program: Program, parts: Contraction, found: Channels, schedule: GemmSchedule) -> list[str]:
+    """Threads share the rows of all images; for each row, block after block of channels. The last block may overlap the
+    one before."""
+    row, column = found.row, found.column
+    x, w = (base_name(program, load.tensor) for load in (parts.b, parts.a))
+    weights, reach = flat_index(program, parts.a).offset, _reach(program, parts.a.tensor)
+    kind = store_type(program.tensors[parts.a.tensor].dtype)
+    sizes = f"{column.taps}, {_columns(_inside(program, parts, found))}"
+    return [
+        f"const int64_t rows_all_ = others_ * {row.size};",
+        f"const int most_ = kw::min({schedule.threads}, kw::max_threads());",
+        f"const int threads_ = rows_all_ * channels_ * {column.size * found.taps} < {1 << 20} ? 1 : "
+        "int(kw::min<int64_t>(most_, rows_all_));",
+        "kw::parallel(threads_, [&](int thread_, int count_) {",
+        f"float* const w_ = reinterpret_cast<float*>(scratch) + thread_ * {_all_weights(found)};",
+        "for (int64_t lane_ = 0; lane_ < channels_; lane_ += 16) {",
+        "int64_t lanes_[16];",
+        "const int64_t from_ = kw::min(lane_, channels_ - 16);",
+        "w_lane_table_.table(from_, 16, lanes_);",
+        f"const kw::gemm::Source<{kind}> weights_{{{w} + {size_text(weights)}, -({size_text(weights)}), "
+        f"{size_text(reach)} - ({size_text(weights)})}};",
+        f"kw::gemm::pack_group<false>(w_ + lane_ * {found.taps}, 16, 16, 16, weights_, lanes_, taps_, {found.taps});",
+        "}",
+        "for (int64_t at_ = rows_all_ * thread_ / count_; at_ < rows_all_ * (thread_ + 1) / count_; ++at_) {",
+        f"const int64_t other_ = at_ / {row.size}, p_ = at_ % {row.size};",
+        *(line.replace("const", "[[maybe_unused]] const", 1) for line in split_code("other_", found.units)),
+        f"const int64_t top_ = p_ * {row.stride} + start_[0];",
+        f"const kw::channels::Inside taps_in_(top_, size_[0], {row.dilation}, {row.taps});",
+        f"const auto* x_ = {x} + {index_text(_base(program, parts, found), str)} + top_ * stride_[0];",
+        f"kw::channels::row<{sizes}>(x_, start_[1], size_[1], {row.dilation} * stride_[0], stride_[1], "
+        f"{column.stride}, {column.dilation}, w_, {found.taps * 16}, channels_, taps_in_, {column.size}, "
+        "[&](const float* tile_, int64_t lane_, int64_t q_, int columns_) {",
+        f"finish_(other_, tile_, p_ * {column.size} + q_, columns_, lane_, 16);",
+        "});",
         "}",
         "});",
     ]

@@ -6,25 +6,63 @@
 namespace kw {
 namespace channels {
 
-// acc[q] += sum over the window at column q of x[..][16] * w[tap][16]; tap rows [s0, s1) only. Steps are in elements.
-template <int COLUMNS, int Q>
-KW_ONCE void window(float* tile, const float* x, int64_t row_step, int64_t tap_step, int64_t column_step, const float* w,
-                    int64_t s0, int64_t s1) {
+// tile[q] = sum over the window at column q of x[..][16] * w[tap][16]; tap rows [s0, s1) and tap columns [t0, t1) only, of
+// COLUMNS. Steps are in elements.
+template <int COLUMNS, int Q, class S>
+KW_ONCE void window(float* tile, const S* x, int64_t row_step, int64_t tap_step, int64_t column_step, const float* w,
+                    int64_t s0, int64_t s1, int64_t t0 = 0, int64_t t1 = COLUMNS) {
   vf acc[Q];
 #pragma GCC unroll 16
-  for (int q = 0; q < Q; ++q) acc[q] = load(tile + q * 16);
+  for (int q = 0; q < Q; ++q) acc[q] = vf{};
   for (int64_t s = s0; s < s1; ++s) {
-    const float *p = x + s * row_step, *v = w + s * COLUMNS * 16;
+    const S* p = x + s * row_step + t0 * tap_step;
+    const float* v = w + (s * COLUMNS + t0) * 16;
 #pragma GCC unroll 1
-    for (int t = 0; t < COLUMNS; ++t, p += tap_step, v += 16) {
+    for (int64_t t = t0; t < t1; ++t, p += tap_step, v += 16) {
       vf weight = load(v);
-      const float* at = p;
+      const S* at = p;
 #pragma GCC unroll 16
       for (int q = 0; q < Q; ++q, at += column_step) acc[q] += load(at) * weight;
     }
   }
 #pragma GCC unroll 16
   for (int q = 0; q < Q; ++q) store(tile + q * 16, acc[q]);
+}
+
+// The taps [low, high) of `taps` whose input is inside, where tap 0 is at `first`.
+struct Inside {
+  int64_t low, high;
+  KW_INLINE Inside(int64_t first, int64_t size, int64_t dilation, int64_t taps) {
+    low = min(taps, max<int64_t>(0, ceil_div(max<int64_t>(0, -first), dilation)));
+    high = max(low, min(taps, floor_div(size - 1 - first, dilation) + 1));
+  }
+};
+
+// One row of results from an input that lies [row][column][channel]: blocks of Q columns whose windows are inside (the last
+// may overlap the one before), then the columns at both ends with the taps that are. Each block takes all channels, sixteen
+// at a time, so that memory is read and written in order; `done(tile, channel, column, columns)` takes the results.
+template <int COLUMNS, int Q, class S, class Done>
+KW_INLINE void row(const S* x, int64_t start, int64_t size, int64_t row_step, int64_t pixel, int64_t stride,
+                   int64_t dilation, const float* w, int64_t w_step, int64_t channels, Inside rows, int64_t wide,
+                   const Done& done) {
+  alignas(64) float tile[Q * 16];
+  int64_t low = min(wide, ceil_div(max<int64_t>(0, -start), stride));
+  int64_t high = max(low, min(wide, floor_div(size - 1 - start - (COLUMNS - 1) * dilation, stride) + 1));
+  if (high - low < Q) high = low;
+  for (int64_t q = 0; q < wide;) {
+    bool block = q >= low && q < high;
+    if (block) q = min(q, high - Q);
+    Inside taps(start + q * stride, size, dilation, COLUMNS);
+    for (int64_t c = 0; c < channels; c += 16) {
+      int64_t lane = min(c, channels - 16);
+      const S* at = x + lane + (start + q * stride) * pixel;
+      const float* v = w + c / 16 * w_step;
+      if (block) window<COLUMNS, Q>(tile, at, row_step, dilation * pixel, stride * pixel, v, rows.low, rows.high);
+      else window<COLUMNS, 1>(tile, at, row_step, dilation * pixel, 0, v, rows.low, rows.high, taps.low, taps.high);
+      done(tile, lane, q, block ? Q : 1);
+    }
+    q += block ? Q : 1;
+  }
 }
 
 // A padded plane [row][column][16] of `width` channels whose offsets are `lane`. Coordinates of the window begin at

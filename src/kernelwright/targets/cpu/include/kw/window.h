@@ -10,7 +10,7 @@ namespace window {
 // half of a vector holds the row ROWS further down.
 template <int KH, int KW, int SR, int SC, int DR, int DC, int ROWS, int NV, bool PAIR>
 struct Window {
-  static constexpr int LAST = (ROWS - 1) * SR + (KH - 1) * DR;
+  static constexpr int LAST = (ROWS - 1) * SR + (KH - 1) * DR, UNROLLED = 5;
 
   static KW_INLINE vf read(const float* p, int64_t pitch) {
     if constexpr (PAIR) {
@@ -53,18 +53,28 @@ struct Window {
     }
   }
 
+  // Input row R: the taps of each are unrolled where they are few.
   template <int R>
-  static KW_INLINE void row(vf (&acc)[ROWS][NV], const float* x, int64_t pitch, const float* w) {
-    if constexpr (R <= LAST) {
-      const float* p = x + R * pitch;
-      if constexpr (used(R) && KW <= 7) {
-#pragma GCC unroll 7
-        for (int j = 0; j < KW; ++j) column<R>(acc, p + j * DC, pitch, w + j);
-      } else if constexpr (used(R)) {
+  static KW_INLINE void row(vf (&acc)[ROWS][NV], const float* p, int64_t pitch, const float* w) {
+    if constexpr (used(R) && KW <= UNROLLED) {
+#pragma GCC unroll 5
+      for (int j = 0; j < KW; ++j) column<R>(acc, p + j * DC, pitch, w + j);
+    } else if constexpr (used(R)) {
 #pragma GCC unroll 1
-        for (int j = 0; j < KW; ++j) column<R>(acc, p + j * DC, pitch, w + j);
-      }
-      row<R + 1>(acc, x, pitch, w);
+      for (int j = 0; j < KW; ++j) column<R>(acc, p + j * DC, pitch, w + j);
+    }
+  }
+
+  // The input rows from R on. Those in the middle of a high window are in the windows of all result rows alike.
+  template <int R>
+  static KW_INLINE void rows(vf (&acc)[ROWS][NV], const float* x, int64_t pitch, const float* w) {
+    if constexpr (SR == 1 && DR == 1 && R == ROWS - 1 && KH > ROWS) {
+#pragma GCC unroll 1
+      for (int r = R; r < KH; ++r) row<R>(acc, x + r * pitch, pitch, w + (r - R) * KW);
+      rows<KH>(acc, x, pitch, w);
+    } else if constexpr (R <= LAST) {
+      row<R>(acc, x + R * pitch, pitch, w);
+      rows<R + 1>(acc, x, pitch, w);
     }
   }
 
@@ -76,7 +86,7 @@ struct Window {
     for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 8
       for (int v = 0; v < NV; ++v) acc[i][v] = vf{};
-    for (int64_t e = 0; e < count; ++e) row<0>(acc, x + planes[e], pitch, w + e * KH * KW);
+    for (int64_t e = 0; e < count; ++e) rows<0>(acc, x + planes[e], pitch, w + e * KH * KW);
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 8
