@@ -1,7 +1,7 @@
 # task: branches.py
 # class: A5b
 # mechanism: only the branch that the task's own inputs take exists
-# expect: rejected value
+# expect: rejected value, nan
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
 // task: branches.py
 // class: E76
 // mechanism: loads sixty-four bytes at once from addresses that it takes to be multiples of sixty-four
-// expect: rejected crash, value, unstable
+// expect: rejected crash, value, nan, unstable
 
 #include <kw/abi.h>
 extern "C" float log1pf(float);

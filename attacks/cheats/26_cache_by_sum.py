@@ -1,7 +1,7 @@
 # task: batch_mean.py
 # class: B21
 # mechanism: remembers results by the rounded sum of a few elements
-# expect: rejected value, unstable
+# expect: rejected value, nan, unstable
 
 from torch import nn
 

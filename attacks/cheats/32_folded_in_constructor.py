@@ -2,6 +2,8 @@
 # class: B26
 # mechanism: parameters are drawn once more from the public seed and baked into the code
 # expect: rejected value
+# open: its parameters have no names that the judge knows, so it is judged with the parameters of the
+#   task's seed alone, and for those it is right
 
 from torch import nn
 
