@@ -241,6 +241,17 @@ def test_what_cannot_be_printed_is_served_by_its_baseline(home: Path, monkeypatc
     assert "no C++ form" in outcome.reason
 
 
+def test_a_fault_of_our_own_costs_nobody_what_they_had(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> Candidate:
+        raise AssertionError("two axes of one name")
+
+    monkeypatch.setattr("kernelwright.search._compiler.emit", fail)
+    task = from_callable(torch.nn.functional.logsigmoid, (torch.randn(1000),), name="logsigmoid")
+    outcome = generate_task(task, effort="quick")
+    assert outcome.status == "baseline"
+    assert "AssertionError: two axes of one name" in outcome.reason
+
+
 def test_a_killed_run_resumes_where_it_was(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def kill(event: Event) -> None:
         if event.kind == "best":

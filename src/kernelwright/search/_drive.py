@@ -7,6 +7,7 @@ Whatever happens, the answer is the fastest accepted candidate so far, and the u
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..archive import Archive
-from ..errors import BuildFailed, ReferenceFailed, Unsupported
+from ..errors import BuildFailed, KernelwrightError, ReferenceFailed, Unsupported
 from ..judge import Measurement, OutOfTime, Rejected, Session, Verdict
 from ..targets import Candidate
 from ..targets.cpu import build
@@ -26,6 +27,8 @@ from ._effort import Effort
 from ._final import ratio_to, settle
 from ._memory import Memory
 from ._outcome import Event, Outcome, Trial
+
+log = logging.getLogger("kernelwright")
 
 Listener = Callable[[Event], None]
 Sessions = Callable[[Task], AbstractContextManager[Session]]
@@ -182,11 +185,22 @@ class _Search:
     def _next_batch(self, proposer: Proposer) -> list[Candidate]:
         """Other schedules may print the same text: what was tried is not tried again."""
         tried = {trial.candidate.digest for trial in self.trials}
-        while batch := proposer.propose(_AT_ONCE):
-            fresh = {candidate.digest: candidate for candidate in batch if candidate.digest not in tried}
-            if fresh:
-                return list(fresh.values())
+        try:
+            while batch := proposer.propose(_AT_ONCE):
+                fresh = {candidate.digest: candidate for candidate in batch if candidate.digest not in tried}
+                if fresh:
+                    return list(fresh.values())
+        except KernelwrightError:
+            raise
+        except Exception as error:
+            self._our_fault(error)
         return []
+
+    def _our_fault(self, error: Exception) -> str:
+        text = f"kernelwright itself failed to propose a kernel ({type(error).__name__}: {error})."
+        log.debug("The fault in full:", exc_info=error)
+        self.note(text)
+        return text
 
     def _first_guess(self, propose: Callable[[], Proposer]) -> tuple[Proposer | None, list[Candidate]]:
         """What cannot be printed is served by its baseline, like what cannot be lowered."""
@@ -199,6 +213,11 @@ class _Search:
         except (Unsupported, ReferenceFailed) as error:
             self.reason = f"Nothing of the task could be lowered: {error}"
             self.note(self.reason)
+            return None, []
+        except KernelwrightError:
+            raise
+        except Exception as error:  # a fault of ours must not cost users what they had
+            self.reason = self._our_fault(error)
             return None, []
         finally:
             self.capturing = time.monotonic() - begin
