@@ -14,6 +14,8 @@ import torch.nn.functional as F
 
 from kernelwright.compiler.capture import capture
 from kernelwright.compiler.lower import lower
+from kernelwright.compiler.lower._driver import HANDLERS
+from kernelwright.compiler.program import Extern
 
 from .oracle import check
 
@@ -385,6 +387,15 @@ def test_batched_products() -> None:
 )  # fmt: skip
 def test_einsum(equation: str, shapes: tuple[tuple[int, ...], ...]) -> None:
     check(lambda *operands: torch.einsum(equation, *operands), *(rand(*s) for s in shapes))
+
+
+def test_a_fault_in_one_lowering_leaves_that_operation_to_aten(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(low: object, self: object) -> object:
+        raise IndexError("no such axis")
+
+    monkeypatch.setitem(HANDLERS, "erf", fail)
+    program = lower(capture(lambda x: torch.erf(x + 1) * 2, (rand(3, 4),)))
+    assert [s.op for s in program.statements if isinstance(s, Extern)] == ["aten.erf.default"]
 
 
 def test_an_einsum_of_many_pairs_what_is_cheapest() -> None:

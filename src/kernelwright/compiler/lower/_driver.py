@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import operator
 import re
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from ..capture import Captured
 from ..program import DTYPES, Expr, Extern, Index, Iota, Op, Program, Size, Symbol, Tensor, contiguous
 from ._builder import Builder
 from ._lazy import Indices, Lazy, compare, const, constant, expand, is_one, linear, numel, same_shape, where
+
+log = logging.getLogger("kernelwright")
 
 Handler = Callable[..., Any]
 
@@ -178,8 +181,11 @@ class Lowering(Builder):
             return handler(self, **self._bind(node, handler))
         except Unsupported as reason:
             self.reasons[node.name] = str(reason)
-            self.rollback(mark)
-            return self._call(node)
+        except Exception as fault:  # a fault of ours in one operation must not cost the others their kernels
+            log.debug("Lowering %s failed:", name, exc_info=fault)
+            self.reasons[node.name] = f"lowering {name} failed with {type(fault).__name__}: {fault}"
+        self.rollback(mark)
+        return self._call(node)
 
     def _bind(self, node: fx.Node, handler: Handler) -> dict[str, Any]:
         schema = node.target._schema.arguments  # type: ignore[union-attr]
