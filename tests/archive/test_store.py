@@ -11,7 +11,7 @@ import pytest
 
 from kernelwright.archive import Archive
 from kernelwright.errors import ArchiveError
-from kernelwright.targets.plan import Candidate
+from kernelwright.targets.plan import Candidate, one_file
 from kernelwright.task import Task
 
 from .conftest import ACCEPTED, MACHINE, OTHER_MACHINE, REJECTED, Clock, make_candidate, make_task
@@ -169,7 +169,7 @@ def test_export_of_a_candidate(archive: Archive, task: Task, candidate: Candidat
     assert {path.name for path in written} == {
         *("candidate.json", "source.cpp", "plan.json", "verdicts.json", "measurements.json")
     }
-    assert (tmp_path / "out" / "source.cpp").read_text() == candidate.source
+    assert (tmp_path / "out" / "source.cpp").read_text() == one_file(candidate)
     assert json.loads((tmp_path / "out" / "plan.json").read_text())["results"] == ["y"]
     assert json.loads((tmp_path / "out" / "verdicts.json").read_text())[0]["content"] == ACCEPTED
     assert json.loads((tmp_path / "out" / "measurements.json").read_text())[0]["content"] == {"seconds": 0.5}

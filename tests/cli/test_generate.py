@@ -15,7 +15,7 @@ from rich.console import Console
 
 from kernelwright.cli._live import SearchView
 from kernelwright.search import Event, Outcome
-from kernelwright.targets import plan_from_json
+from kernelwright.targets import one_file, plan_from_json
 
 
 def events(on_event: Any) -> None:
@@ -56,7 +56,7 @@ def test_a_win(kw: Any, source: Path, tmp_path: Path, searched: Any) -> None:
     assert "compiler/b: rejected, [off] by 3 bounds" in ended.err
     made.assert_shape(json.loads(document.read_text()))
     assert (out / "outcome.json").read_text() == document.read_text()
-    assert (out / "kernel.cpp").read_text() == made.won().winner.source  # type: ignore[union-attr]
+    assert (out / "kernel.cpp").read_text() == one_file(made.won().winner)  # type: ignore[arg-type]
     assert plan_from_json((out / "plan.json").read_text()) == made.plan()
     page = (out / "report.html").read_text()
     assert f"kernelwright generate {source} --target cpu --budget 7 --effort quick --scale official" in page

@@ -54,7 +54,7 @@ def _export_task(archive: Archive, digest: str, folder: Path) -> tuple[Path, ...
 
 
 def _export_candidate(archive: Archive, row: CandidateRow, folder: Path) -> tuple[Path, ...]:
-    from kernelwright.targets.plan import plan_to_json
+    from kernelwright.targets.plan import one_file, plan_to_json
 
     candidate = row.candidate
     about = {
@@ -69,7 +69,7 @@ def _export_candidate(archive: Archive, row: CandidateRow, folder: Path) -> tupl
     }
     written = [_write_json(folder / "candidate.json", about)]
     if candidate.source:
-        written.append(_write(folder / f"source.{_SUFFIX.get(candidate.target, 'txt')}", candidate.source))
+        written.append(_write(folder / f"source.{_SUFFIX.get(candidate.target, 'txt')}", one_file(candidate)))
     if candidate.plan is not None:
         written.append(_write_json(folder / "plan.json", json.loads(plan_to_json(candidate.plan))))
     written.append(_write_json(folder / "verdicts.json", _of(archive.verdicts(row.task), row.digest)))

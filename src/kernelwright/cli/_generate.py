@@ -143,6 +143,7 @@ def _show(outcome: Outcome) -> None:
 def _write(outcome: Outcome, facts: Facts, folder: Path | None, document: Path | None, command: str) -> None:
     """The files that were asked for."""
     from kernelwright.report import render_html, to_json
+    from kernelwright.targets import one_file
 
     content = to_json([outcome], facts.machine, facts.versions)
     write_document(document, content)
@@ -158,7 +159,7 @@ def _write(outcome: Outcome, facts: Facts, folder: Path | None, document: Path |
     )
     write_text(folder / "report.html", page)
     if outcome.winner is not None and outcome.winner.source:
-        write_text(folder / f"kernel.{SUFFIXES.get(outcome.winner.target, 'txt')}", outcome.winner.source)
+        write_text(folder / f"kernel.{SUFFIXES.get(outcome.winner.target, 'txt')}", one_file(outcome.winner))
     if outcome.winner is not None and outcome.winner.plan is not None:
         from kernelwright.targets import plan_to_json
 

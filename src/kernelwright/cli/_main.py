@@ -1,6 +1,7 @@
 """The entry point: commands are gathered here, and every fault becomes one sentence and an exit code.
 
-0: done · 1: done, but nothing could be served, or an unexpected fault · 2: bad input · 130: interrupted.
+0: done · 1: done, but nothing could be served, or an unexpected fault · 2: bad input · 130: interrupted. A command that
+returns a number says itself how it ended.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from kernelwright.cli._archive import archive_app
 from kernelwright.cli._bench import bench_app
 from kernelwright.cli._doctor import doctor
 from kernelwright.cli._generate import generate
+from kernelwright.cli._judge import judge
 from kernelwright.cli._output import say
 from kernelwright.errors import KernelwrightError
 
@@ -32,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(generate)
+app.command()(judge)
 app.command()(doctor)
 app.add_typer(bench_app, name="bench")
 app.add_typer(archive_app, name="archive")

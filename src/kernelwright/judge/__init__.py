@@ -5,7 +5,9 @@ Names are resolved when they are first used: a command starts the workers before
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,19 +15,20 @@ if TYPE_CHECKING:
     from ._early import dismiss, start_early
     from ._rules import read_labels
     from ._session import Session
-    from ._submission import as_submission, read_submission
+    from ._submission import SUFFIXES, read_submission
     from ._verdict import Check, Label, Measurement, OutOfTime, Ratio, Rejected, Verdict
 
 _HOME = {
     **dict.fromkeys(("dismiss", "start_early"), "_early"),
     **dict.fromkeys(("Judge", "judge"), "_alone"),
-    **dict.fromkeys(("as_submission", "read_submission"), "_submission"),
+    **dict.fromkeys(("SUFFIXES", "read_submission"), "_submission"),
     "read_labels": "_rules",
     "Session": "_session",
     **dict.fromkeys(("Check", "Label", "Measurement", "OutOfTime", "Ratio", "Rejected", "Verdict"), "_verdict"),
 }
 
 __all__ = [
+    "SUFFIXES",
     "Check",
     "Judge",
     "Label",
@@ -35,7 +38,6 @@ __all__ = [
     "Rejected",
     "Session",
     "Verdict",
-    "as_submission",
     "dismiss",
     "judge",
     "read_labels",
@@ -48,3 +50,16 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+class _Room(ModuleType):
+    """``kernelwright.judge`` is this room and the function of its name at once: ``kernelwright.judge(task, file)``."""
+
+    def __call__(self, *args: Any, **options: Any) -> Verdict:
+        """See the function ``judge`` of this module."""
+        from ._alone import judge
+
+        return judge(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Room

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from ..targets import Candidate
 from ..task import Task, from_source
 from ._rules import read_labels
 from ._session import Session
-from ._submission import PROPOSER, python_fault, read_submission
+from ._submission import python_fault, read_submission
 from ._verdict import Label, Verdict
 
 _OURS = ("baseline", "compiler")  # proposers whose candidates this program has written itself
@@ -52,6 +53,12 @@ class Judge:
     def session(self) -> Session | None:
         """The session of the task judged last, e.g. to measure what was accepted; None before the first."""
         return self._session
+
+    @property
+    def walls(self) -> list[dict[str, Any]]:
+        """The walls round the candidate judged last, as JSON; none where it was trusted or did not get so far."""
+        standing = self._session.worker.standing if self._session is not None and self._session.untrusted else None
+        return standing.to_json() if standing is not None else []
 
     def judge(self, task: Task | str | Path, candidate: Candidate | str | Path) -> Verdict:
         """The verdict. ``task``: one, or its SOURCE; ``candidate``: one, or a file of the forms of a submission.
@@ -130,6 +137,3 @@ def judge(
 def _sentence(label: Label) -> str:
     where = f" ({label.detail})" if label.detail else ""
     return f"Its source {label.name}{where}, which no candidate may."
-
-
-__all__ = ["PROPOSER", "Judge", "judge"]

@@ -12,13 +12,12 @@ import json
 from pathlib import Path
 
 from ..errors import SubmissionInvalid
-from ..targets import CLASS, Candidate, Plan, encode, plan_from_json, plan_to_json
+from ..targets import CLASS, PLAN_MARK, Candidate, Plan, encode, plan_from_json
 from ..targets.cpu import plain
 from ..task import Task
 from ._interface import interface
 
 PROPOSER = "submission"
-PLAN_MARK = "// kernelwright-plan: "
 _LANGUAGES = {".c": "c", ".cc": "c++", ".cpp": "c++", ".cxx": "c++"}
 _LARGEST = 64 << 20
 SUFFIXES = (*_LANGUAGES, ".so", ".py")
@@ -40,15 +39,9 @@ def read_submission(path: Path, task: Task) -> Candidate:
     if path.suffix == ".py":
         return Candidate("python", PROPOSER, text, None, label=path.name)
     if text.startswith(PLAN_MARK):
-        return Candidate("cpu", PROPOSER, text, _own_plan(path, text), label=path.name)
+        source = text.partition("\n")[2]  # the very candidate that was written to the file, with its digest
+        return Candidate("cpu", PROPOSER, source, _own_plan(path, text), label=path.name)
     return Candidate("cpu", PROPOSER, plain(text, _LANGUAGES[path.suffix]), interface(task), label=path.name)
-
-
-def as_submission(candidate: Candidate) -> str:
-    """A generated candidate as one file that :func:`read_submission` reads back."""
-    if candidate.plan is None:
-        raise SubmissionInvalid(f"{candidate.label or candidate.target} has no plan, so it cannot be handed in.")
-    return f"{PLAN_MARK}{plan_to_json(candidate.plan)}\n{candidate.source}"
 
 
 def _read(path: Path) -> bytes:

@@ -112,8 +112,10 @@ def readable(extra: Sequence[str] = ()) -> list[str]:
     """What Python, torch, the task and built kernels are read from. Never the whole of the user's folder."""
     from ..paths import cache_dir
 
-    home = Path.home().resolve()
-    places = [*sys.path, sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), str(cache_dir() / "build"), *extra]
+    home, built = Path.home().resolve(), cache_dir() / "build"
+    with contextlib.suppress(OSError):  # whoever builds says so; a folder that is made later could not be read
+        built.mkdir(parents=True, exist_ok=True)
+    places = [*sys.path, sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), str(built), *extra]
     places += os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
     found = {str(Path(p).resolve()) for p in places if p and os.path.exists(p)}
     return [*_SYSTEM, *sorted(p for p in found if not home.is_relative_to(p))]

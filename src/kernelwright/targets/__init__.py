@@ -4,6 +4,7 @@ from ._load import SUBMITTED, TARGETS, check_target, load
 from ._native import decode, encode
 from ._python import CLASS, COPIED, DRAWN, Construction
 from .plan import (
+    PLAN_MARK,
     AtenCall,
     Candidate,
     EntryCall,
@@ -12,6 +13,7 @@ from .plan import (
     Plan,
     SymbolSpec,
     TensorSpec,
+    one_file,
     plan_from_json,
     plan_to_json,
 )
@@ -20,6 +22,7 @@ __all__ = [
     "CLASS",
     "COPIED",
     "DRAWN",
+    "PLAN_MARK",
     "SUBMITTED",
     "TARGETS",
     "AtenCall",
@@ -35,6 +38,7 @@ __all__ = [
     "decode",
     "encode",
     "load",
+    "one_file",
     "plan_from_json",
     "plan_to_json",
 ]

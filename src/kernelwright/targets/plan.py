@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+PLAN_MARK = "// kernelwright-plan: "  # begins a file that holds a source together with its plan
 WORKSPACE = "workspace"  # the name under which entries ask for the plan's scratch memory
 
 SizeText = int | str  # an int, or a Python expression over the plan's symbols, e.g. "s0*64"
@@ -122,6 +123,13 @@ def plan_to_json(plan: Plan) -> str:
     data = asdict(plan)
     data["steps"] = [{"kind": type(s).__name__, **asdict(s)} for s in plan.steps]
     return json.dumps(data, sort_keys=True)
+
+
+def one_file(candidate: Candidate) -> str:
+    """A generated source as a file of its own, its plan in the first line; without a plan the source alone."""
+    if candidate.plan is None:
+        return candidate.source
+    return f"{PLAN_MARK}{plan_to_json(candidate.plan)}\n{candidate.source}"
 
 
 def plan_from_json(text: str) -> Plan:

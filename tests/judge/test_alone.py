@@ -1,0 +1,178 @@
+"""The judge on its own: each form of a submission accepted when right, and rejected for what is wrong with it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import kernelwright
+from kernelwright.errors import NotServable, SubmissionInvalid
+from kernelwright.judge import Judge, Verdict, read_submission
+from kernelwright.targets import Candidate, load, one_file
+from kernelwright.targets.cpu import INCLUDE
+from kernelwright.task import DynamicSize, from_callable, from_source
+
+from . import submissions
+from .kernels import HONEST, make, make_task
+
+JudgeText = Callable[..., Verdict]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("submissions")
+    (folder / "task.py").write_text(submissions.TASK)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def judged(folder: Path, home: None) -> Iterator[JudgeText]:
+    """Judge a text, or what lies under its name already, against the task."""
+    with Judge(time_limit=20.0, memory_limit=1 << 30) as judge:
+
+        def run(name: str, text: str = "") -> Verdict:
+            if text:
+                (folder / name).write_text(text)
+            return judge.judge(folder / "task.py", folder / name)
+
+        yield run
+
+
+def names(verdict: Verdict) -> list[str]:
+    return [label.name for label in verdict.labels]
+
+
+def test_a_right_cpp_source_is_accepted(judged: JudgeText) -> None:
+    verdict = judged("right.cpp", submissions.cpp())
+    assert verdict.accepted, verdict.reason
+    assert len(verdict.checks) > 5
+    assert all(check.error <= 1 for check in verdict.checks)
+    assert {"read", "rules", "load", "checks"} <= {name for name, _ in verdict.phases}
+
+
+def test_a_right_c_source_without_our_headers_is_accepted(judged: JudgeText) -> None:
+    assert judged("right.c", submissions.C).accepted
+
+
+def test_a_right_shared_object_is_accepted(judged: JudgeText, folder: Path) -> None:
+    (folder / "source.cc").write_text(submissions.cpp())
+    command = ["g++", "-O2", "-std=c++20", "-shared", "-fPIC", f"-I{INCLUDE}", "source.cc", "-o", "right.so"]
+    subprocess.run(command, cwd=folder, check=True)
+    verdict = judged("right.so")
+    assert verdict.accepted, verdict.reason
+
+
+def test_a_right_module_is_accepted_and_labelled(judged: JudgeText) -> None:
+    verdict = judged("right.py", submissions.python())
+    assert verdict.accepted, verdict.reason
+    assert "calls a library operation" in names(verdict)
+    assert not verdict.notes
+
+
+def test_a_module_with_other_names_draws_its_own_parameters(judged: JudgeText) -> None:
+    verdict = judged("other_names.py", submissions.python(name="layer"))
+    assert verdict.accepted, verdict.reason
+    assert "names differ" in verdict.notes[0]
+
+
+def test_what_is_printed_is_nobodys_business(judged: JudgeText) -> None:
+    assert judged("prints.cpp", submissions.cpp(after='puts("PASS"); puts("{}");')).accepted
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "category"),
+    [
+        ("wrong.cpp", submissions.cpp(after="y[3] += 1e-3f;"), "value"),
+        ("no_entry.cpp", submissions.cpp(entry="other"), "build"),
+        ("syntax.cpp", submissions.cpp(after="y[0] = ;"), "build"),
+        ("writes_past.cpp", submissions.cpp(after="y[96] = 1;"), "guard"),
+        ("wrong.py", submissions.python("return y + 1e-3"), "value"),
+        ("syntax.py", "class ModelNew(:\n", "build"),
+        ("no_class.py", "import torch\n", "build"),
+        ("two.py", submissions.python("return y, y"), "shape"),
+        ("view.py", submissions.python("x[:, :8] = y\n        return x[:, :8].contiguous()"), "input-mutated"),
+        ("raises.py", submissions.python("raise ValueError('no')"), "crash"),
+        ("exits.py", submissions.python("os._exit(0)"), "crash"),
+        ("lazy.py", submissions.python("return y.to_sparse()"), "crash"),
+        ("runs.py", submissions.python("os.system('true')\n        return y"), "rules"),
+    ],
+)
+def test_the_one_reason(judged: JudgeText, name: str, text: str, category: str) -> None:
+    verdict = judged(name, text)
+    assert (verdict.status, verdict.category) == ("rejected", category), verdict.reason
+    assert verdict.reason.endswith(".")
+
+
+def test_a_broken_shared_object_is_rejected(judged: JudgeText, folder: Path) -> None:
+    (folder / "broken.so").write_bytes(b"\x7fELF" + bytes(200))
+    verdict = judged("broken.so")
+    assert (verdict.status, verdict.category) == ("rejected", "build"), verdict.reason
+
+
+def test_a_view_of_an_input_is_no_result(folder: Path, home: None) -> None:
+    task = from_callable(lambda x: x * 1.0, (torch.randn(6, 5),), name="copy")
+    (folder / "alias.py").write_text(
+        "from torch import nn\nclass ModelNew(nn.Module):\n    def forward(self, x):\n        return x\n"
+    )
+    verdict = kernelwright.judge(task, folder / "alias.py", memory_limit=1 << 30)
+    assert (verdict.status, verdict.category) == ("rejected", "guard"), verdict.reason
+
+
+def test_one_of_ours_comes_back_from_its_file(folder: Path, home: None) -> None:
+    path = folder / "ours.cpp"
+    path.write_text(one_file(HONEST))
+    found = read_submission(path, make_task())
+    assert found.digest == HONEST.digest
+    wrong = folder / "ours_wrong.cpp"
+    wrong.write_text(one_file(make(bias="0")))
+    with Judge(memory_limit=1 << 30) as judge:
+        assert judge.judge(make_task(), path).accepted
+        assert judge.judge(make_task(), wrong).category == "value"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("kernel.rs", b"fn main() {}", r"must be a C or C\+\+ source"),
+        ("empty.py", b"  \n", "is empty"),
+        ("bytes.cpp", b"\xff\xfe\x00", "not UTF-8"),
+        ("text.so", b"hello", "no shared object"),
+        ("plan.cpp", b"// kernelwright-plan: {nonsense\nint x;", "is no plan"),
+    ],
+)
+def test_what_is_no_submission(folder: Path, name: str, content: bytes, sentence: str) -> None:
+    (folder / name).write_bytes(content)
+    with pytest.raises(SubmissionInvalid, match=sentence):
+        read_submission(folder / name, from_source(str(folder / "task.py")))
+    with pytest.raises(SubmissionInvalid, match="cannot be read"):
+        read_submission(folder / "missing.cpp", from_source(str(folder / "task.py")))
+
+
+def test_the_interface_of_sizes_that_vary(folder: Path) -> None:
+    def double(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.cat([x, y], 0), x.sum(0)
+
+    dynamic = (DynamicSize(0, 0, 1, 9), DynamicSize(1, 0, 2, 8))
+    task = from_callable(double, (torch.randn(4, 3), torch.randn(5, 3)), name="two", dynamic=dynamic)
+    (folder / "dynamic.cpp").write_text(submissions.cpp())
+    plan = read_submission(folder / "dynamic.cpp", task).plan
+    assert plan is not None
+    assert [(s.input, s.dim, s.lo, s.hi) for s in plan.symbols] == [(0, 0, 1, 9), (1, 0, 2, 8)]
+    first, second = plan.buffers
+    sizes = {"s0": 4, "s1": 5}
+    assert eval(str(first.shape[0]), {}, sizes) == 9
+    assert first.shape[1:] == second.shape == (3,)
+    assert plan.steps[0].args == ("x0", "x1", "y0", "y1")  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("target", ["python", "so"])
+def test_nothing_handed_in_runs_in_the_users_process(target: str, tmp_path: Path) -> None:
+    witness = tmp_path / "ran"
+    source = f"open({str(witness)!r}, 'w')\n"
+    with pytest.raises(NotServable, match="judge's worker only"):
+        load(Candidate(target, "compiler", source, None), torch.relu, {})
+    assert not witness.exists()
