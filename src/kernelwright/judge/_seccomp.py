@@ -23,7 +23,7 @@ _LOAD, _EQUAL, _GREATER, _ANY_BIT, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06
 _X32 = 0x3FFFFFFF  # numbers above are a second ABI of x86-64, which would be a way round
 _NEWEST = 470  # numbers above are calls that this list cannot know
 
-_CLONE_THREAD, _CLONE_VFORK = 0x10000, 0x4000
+_CLONE_THREAD = 0x10000
 _PRCTL_HARMLESS = (2, 3, 15, 16, 21, 39, 0x53564D41)  # names of threads and of memory, and questions
 
 # Number on x86-64 and on 64-bit ARM (-1: does not exist there).
@@ -120,12 +120,10 @@ class Filter:
         return blocks
 
     def _no_processes(self) -> dict[str, _Code]:
-        """Threads are allowed. Libraries look for tools, so starting a program is refused; a bare fork is deadly."""
-        flags = (_LOAD, 0, 0, _argument(0))
-        clone = [flags, (_ANY_BIT, 0, 1, _CLONE_THREAD), (_RETURN, 0, 0, _ALLOW)]
-        clone += [(_ANY_BIT, 0, 1, _CLONE_VFORK), (_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _KILL)]
+        """Threads are allowed. Refused, not deadly: libraries look for tools, and go on when they find none."""
         refuse = [(_RETURN, 0, 0, _EPERM)]
-        return {"clone": clone, "fork": [(_RETURN, 0, 0, _KILL)], "vfork": refuse, "execve": refuse, "execveat": refuse}
+        clone = [(_LOAD, 0, 0, _argument(0)), (_ANY_BIT, 0, 1, _CLONE_THREAD), (_RETURN, 0, 0, _ALLOW), *refuse]
+        return {"clone": clone, "fork": refuse, "vfork": refuse, "execve": refuse, "execveat": refuse}
 
     def install(self) -> str:
         """Raise it round all threads of this process, for ever. Returns why not, "" when it stands."""
