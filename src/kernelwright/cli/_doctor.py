@@ -25,7 +25,7 @@ def doctor(
     document = writable_file(json, "--json")
     with stderr().status("measuring bandwidth and arithmetic (a few seconds)"):
         facts = gather(refresh=refresh)
-    checks = [_compiler(facts.machine["compiler"]), *_folders(), _archive()]
+    checks = [_compiler(facts.machine["compiler"]), *_folders(), _archive(), *_walls()]
     console = stdout()
     for title, rows in (("Machine", flatten(facts.shown())), ("Versions", flatten(facts.versions))):
         table = Table(title=title, title_justify="left", show_header=False)
@@ -63,6 +63,18 @@ def _folders() -> list[tuple[bool, str]]:
             found.append((True, f"{what} folder {folder} can be written."))
         except OSError as error:
             found.append((False, f"{what} folder {folder} cannot be written: {error.strerror}; set KERNELWRIGHT_HOME."))
+    return found
+
+
+def _walls() -> list[tuple[bool, str]]:
+    """Which walls would stand round candidates that others wrote; only an essential one that is missing is a fault."""
+    from kernelwright.judge._walls import stand
+
+    found = []
+    for wall in stand().walls:
+        state = "stands" if wall.stands else "is missing" if wall.essential else "is missing, which is no fault"
+        detail = f" ({wall.detail})" if wall.detail else ""
+        found.append((wall.stands or not wall.essential, f"Wall against untrusted code: {wall.name} {state}{detail}."))
     return found
 
 
