@@ -28,6 +28,7 @@ from rich.table import Table
 RIGHT, OTHER, OPEN, REFUSED, UNJUDGED = "right", "other reason", "ACCEPTED", "REFUSED", "UNJUDGED"
 _STYLES = {RIGHT: "green", OTHER: "yellow", OPEN: "bold red", REFUSED: "bold red", UNJUDGED: "magenta"}
 _TIMED_SECONDS = 0.25
+_GROUP = 12  # cases that share a session, if they are of one task
 _GAIN = 1.5  # a cheat that is measured to be no more than this times as fast as the reference has won nothing
 
 
@@ -159,7 +160,8 @@ def judge_all(cases: Sequence[Case], record: Record, jobs: int, console: Console
             finally:
                 bench.close()
 
-        groups = [list(members) for _, members in groupby(todo, key=lambda c: c.task)]
+        tasks = [list(members) for _, members in groupby(todo, key=lambda c: c.task)]
+        groups = [members[k : k + _GROUP] for members in tasks for k in range(0, len(members), _GROUP)]
         with ThreadPoolExecutor(max(jobs, 1)) as pool:
             for done in [pool.submit(group, members) for members in groups]:
                 done.result()

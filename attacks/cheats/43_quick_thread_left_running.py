@@ -1,7 +1,7 @@
 # task: running_sum.py
 # class: C32
 # mechanism: a thread that is usually done before anybody looks does the work outside the clock
-# expect: rejected value, unstable, rules, walls, clock
+# expect: rejected value, nan, unstable, rules, walls, clock
 
 import threading
 

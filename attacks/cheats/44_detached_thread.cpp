@@ -1,7 +1,7 @@
 // task: running_sum.py
 // class: C32
 // mechanism: a detached thread of the shared object fills the output after a pause
-// expect: rejected value, unstable, rules, walls, clock, crash
+// expect: rejected value, nan, unstable, rules, walls, clock, crash
 
 #include <kw/abi.h>
 #include <pthread.h>

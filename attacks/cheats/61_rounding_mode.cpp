@@ -1,7 +1,7 @@
 // task: running_sum.py
 // class: C42
 // mechanism: leaves the floating-point unit in another state than it found: flush to zero, round down
-// expect: rejected rules, walls, clock
+// expect: rejected rules, walls, clock, value, unstable
 
 #include <kw/abi.h>
 
