@@ -87,12 +87,14 @@ class Judge:
 
     def _verify(self, task: Task, candidate: Candidate, begin: float) -> Verdict:
         session = self._session_for(task, untrusted=candidate.proposer not in _OURS)
+        session.admit(candidate)
         session.start()
         started = self._clock()
         unscored = session.unscored  # before the candidate is there: what it says is of the task alone
         screened = self._clock()
         verdict = session.verify(candidate)
-        phases = (("start", started - begin), ("screen", screened - started), *verdict.phases)
+        rest = self._clock() - screened - sum(seconds for _, seconds in verdict.phases)
+        phases = (("start", started - begin), ("screen", screened - started), *verdict.phases, ("watch", rest))
         verdict = replace(verdict, phases=phases)
         if verdict.accepted and unscored:
             return replace(verdict, status="unjudged", reason=unscored, category="unscored")

@@ -160,7 +160,7 @@ def _query() -> Query:
         language,
         f"""
         ((identifier) @name (#any-of? @name {names}))
-        ([(identifier) (type_identifier)] @type (#any-of? @type {types}))
+        ([(identifier) (type_identifier) (primitive_type)] @type (#any-of? @type {types}))
         ((namespace_identifier) @space (#any-of? @space {spaces}))
         (function_definition declarator: (function_declarator declarator: (identifier) @own))
         (init_declarator declarator: (identifier) @own)

@@ -113,7 +113,7 @@ class _Reader:
         self._bindings()
         parts = {id(node.value) for node in self.nodes if isinstance(node, ast.Attribute)}
         for node in self.nodes:
-            if isinstance(node, ast.Name | ast.Attribute) and id(node) not in parts:
+            if isinstance(node, ast.Name | ast.Attribute | ast.Subscript) and id(node) not in parts:
                 self._name(node)
             if isinstance(node, ast.Attribute):
                 self._attribute(node)
@@ -197,7 +197,7 @@ class _Reader:
 
     # ── rules ──
 
-    def _name(self, node: ast.Name | ast.Attribute) -> None:
+    def _name(self, node: ast.Name | ast.Attribute | ast.Subscript) -> None:
         if isinstance(node.ctx, ast.Load):
             path = self.path(node)
             if path is not None:
