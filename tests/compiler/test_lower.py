@@ -398,15 +398,13 @@ def test_a_fault_in_one_lowering_leaves_that_operation_to_aten(monkeypatch: pyte
     assert [s.op for s in program.statements if isinstance(s, Extern)] == ["aten.erf.default"]
 
 
-def test_an_einsum_of_many_pairs_what_is_cheapest() -> None:
-    """From left to right the last two would be spread over a sixth index before anything is summed."""
+def test_an_einsum_of_many_goes_from_left_to_right() -> None:
+    """Taking the last two before the first result would spread them over a sixth index."""
     spec, shapes = "bln,bsn,bls,bsp->blp", ((2, 9, 4), (2, 8, 4), (2, 9, 8), (2, 8, 5))
     operands = tuple(rand(*shape) for shape in shapes)
     check(lambda *tensors: torch.einsum(spec, *tensors), *operands)
     program = lower(capture(lambda *tensors: torch.einsum(spec, *tensors), operands))
     assert max(math.prod(tensor.shape) for tensor in program.tensors.values()) <= 2 * 9 * 8
-    check(lambda a, b, c: torch.einsum("ij,jk,kl->il", a, b, c), rand(30, 2), rand(2, 30), rand(30, 3))
-    check(lambda *tensors: torch.einsum("a,b,c,d,e,f,g->", *tensors), *(rand(2) for _ in range(7)))
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..program import Expr, Index, Size
@@ -14,9 +12,6 @@ from ._lazy import Indices, Lazy, cast, compute, const, is_one, op, pointwise, s
 from .pointwise import elementwise
 from .reductions import reduced
 from .views import permuted, selected, transposed
-
-_FEW_TERMS = 6  # operands of an einsum: the orders of more are too many to try
-_ANY_SIZE = 64  # what a symbolic size counts in choosing an order
 
 
 def contract(
@@ -165,31 +160,11 @@ Operand = tuple[str, Lazy]
 
 
 def _paired(low: Lowering, operands: list[Operand], out: str) -> list[Operand]:
-    """Contract pairs in the cheapest order until there are no more than two operands."""
-    sizes = {c: s for dims, value in operands for c, s in zip(dims, value.shape, strict=True) if not is_one(s)}
-    known = {c: s if isinstance(s, int) else _ANY_SIZE for c, s in sizes.items()}
-    for first, second in _cheapest(tuple(dims for dims, _ in operands), out, known)[1]:
-        b, a = operands.pop(second), operands.pop(first)
-        operands.insert(0, _pair(low, a, b, out, "".join(dims for dims, _ in operands)))
+    """Contract from left to right, as torch does, until there are no more than two operands."""
+    while len(operands) > 2:
+        first, second, *others = operands
+        operands = [_pair(low, first, second, out, "".join(dims for dims, _ in others)), *others]
     return operands
-
-
-def _cheapest(terms: tuple[str, ...], out: str, sizes: Mapping[str, int]) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """Products of the best order, and the order: positions of each pair, whose result then comes first.
-
-    As written where there are too many orders to try; the pairs after which two operands are left.
-    """
-    if len(terms) <= 2:
-        return math.prod(sizes.get(c, 1) for c in set("".join(terms))), ()
-    pairs = list(itertools.combinations(range(len(terms)), 2)) if len(terms) <= _FEW_TERMS else [(0, 1)]
-    found = []
-    for first, second in pairs:
-        rest = tuple(term for k, term in enumerate(terms) if k not in (first, second))
-        both = "".join(dict.fromkeys(terms[first] + terms[second]))
-        result = "".join(c for c in both if c in out + "".join(rest))
-        cost, order = _cheapest((result, *rest), out, sizes)
-        found.append((cost + math.prod(sizes.get(c, 1) for c in both), ((first, second), *order)))
-    return min(found, key=lambda each: each[0])
 
 
 def _pair(low: Lowering, first: Operand, second: Operand, out: str, others: str) -> Operand:
