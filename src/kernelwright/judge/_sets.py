@@ -9,18 +9,25 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..errors import InputsInvalid, TaskError
-from ..task import Reference, Task
+from ..task import Reference, Task, characterise
 from ._arena import Slot
 from ._protocol import Message
 from ._reference import tensor_leaves
 from ._truth import is_memory
 
+NEAR = "near "
+
 
 def draw(
     task: Task, reference: Reference, seed: int, structure: str = "given", sizes: dict[int, int] | None = None
 ) -> tuple[Any, ...]:
-    """Arguments by the law of ``structure``; ``sizes`` of dynamic dimensions other than the task's own."""
+    """Arguments by the law of ``structure``; ``sizes`` of dynamic dimensions other than the task's own.
+
+    Of the structure "near N": those of the task's own law and seed N but for one element of each tensor.
+    """
     try:
+        if structure.startswith(NEAR):
+            return _near(reference.draw(int(structure.removeprefix(NEAR)), "given"), seed)
         args = reference.draw(seed, structure)
         if not sizes:
             return args
@@ -57,6 +64,30 @@ def strides_for(tensor: torch.Tensor, layout: str) -> tuple[int, ...]:
         strides[d] = strides[d + 1] * max(shape[d + 1], 1)
     strides[-1] = 2
     return tuple(strides)
+
+
+def _near(args: tuple[Any, ...], seed: int) -> tuple[Any, ...]:
+    """Put another element's value at one place of each tensor; tensors that mean something as a whole stay."""
+    generator = torch.Generator().manual_seed(seed)
+    leaves, spec = pytree.tree_flatten(args)
+    for leaf in leaves:
+        if isinstance(leaf, torch.Tensor) and leaf.numel() > 1 and _is_loose(leaf):
+            to, *others = torch.randint(leaf.numel(), (9,), generator=generator).tolist()
+            flat = leaf.view(-1)
+            values = flat[others]
+            far = (values.double() - flat[to].double()).abs().argmax()  # what changes more shows more
+            flat[to] = values[far]
+    return pytree.tree_unflatten(leaves, spec)
+
+
+def _is_loose(tensor: torch.Tensor) -> bool:
+    """May one element change alone? Not in masks, one-hot rows, probabilities, triangles, sorted positions."""
+    if not tensor.is_contiguous() or tensor.dtype == torch.bool or tensor.is_complex():
+        return False
+    if not tensor.is_floating_point():
+        return bool((tensor.diff(dim=-1) < 0).any())
+    character = characterise(tensor)
+    return character.kind in ("free", "permuted") and not character.rows and not character.form
 
 
 def _resize(args: tuple[Any, ...], task: Task, sizes: dict[int, int], more: Any) -> tuple[Any, ...]:
