@@ -107,6 +107,12 @@ def test_the_one_reason(judged: JudgeText, name: str, text: str, category: str) 
     assert verdict.reason.endswith(".")
 
 
+def test_what_needs_a_compiler_while_it_runs_is_not_judged(judged: JudgeText) -> None:
+    inline = "from torch.utils.cpp_extension import load_inline\nload_inline('m', cpp_sources=['int f();'])"
+    verdict = judged("inline.py", submissions.python(before=inline))
+    assert (verdict.status, verdict.category) == ("unjudged", "walls"), verdict.reason
+
+
 def test_a_broken_shared_object_is_rejected(judged: JudgeText, folder: Path) -> None:
     (folder / "broken.so").write_bytes(b"\x7fELF" + bytes(200))
     verdict = judged("broken.so")
