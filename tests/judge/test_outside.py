@@ -44,7 +44,7 @@ def python(body: str, top: str = "") -> Candidate:
 
 @pytest.fixture(scope="module")
 def walled(home: None) -> Iterator[Session]:
-    with Session(make_task(), time_limit=6.0, memory_limit=512 << 20, untrusted=True) as session:
+    with Session(make_task(), time_limit=10.0, memory_limit=512 << 20, untrusted=True) as session:
         yield session
 
 
@@ -103,6 +103,9 @@ _IMPOLITE = {
         {"clock"},
     ),
 }  # fmt: skip
+
+
+_INLINE = "load_inline('extension', 'int one() { return 1; }', functions=['one'])\n"
 
 
 @pytest.mark.parametrize("name", _IMPOLITE)
@@ -200,7 +203,7 @@ def test_nothing_is_left_behind(home: None) -> None:
     before = {f: set(os.listdir(f)) for f in folders if os.path.isdir(f)}
     own = {p.pid for p in psutil.Process().children(recursive=True)}
     descriptors = len(os.listdir("/proc/self/fd"))
-    with Session(make_task(), time_limit=6.0, memory_limit=512 << 20, untrusted=True) as session:
+    with Session(make_task(), time_limit=10.0, memory_limit=512 << 20, untrusted=True) as session:
         litter = python("open('left', 'w').write('x')\nreturn torch.relu(x + bias)")
         assert session.verify(litter).accepted  # its scratch folder is its own
         session.measure(litter, [EAGER], seconds=0.1)
@@ -216,10 +219,17 @@ def test_nothing_is_left_behind(home: None) -> None:
 def test_without_essential_walls_it_refuses_unless_told_otherwise(home: None, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = Walls((Wall("network", False, True, "no seccomp"),))
     monkeypatch.setattr(Walls, "from_json", staticmethod(lambda data: broken))
-    with Session(make_task(), time_limit=6.0, untrusted=True) as session, pytest.raises(WallsMissing, match="network"):
+    with Session(make_task(), time_limit=30.0, untrusted=True) as session, pytest.raises(WallsMissing, match="network"):
         session.verify(HONEST)
-    with Session(make_task(), time_limit=6.0, untrusted=True, unsafe=True) as session:
+    with Session(make_task(), time_limit=30.0, untrusted=True, unsafe=True) as session:
         assert isinstance(session.verify(HONEST), Verdict)
+
+
+def test_an_extension_that_needs_a_compiler_is_not_judged(walled: Session) -> None:
+    inline = python("return torch.relu(x + bias)", top="from torch.utils.cpp_extension import load_inline\n" + _INLINE)
+    verdict = walled.verify(inline)
+    assert (verdict.status, verdict.category) == ("unjudged", "walls")
+    assert "--unsafe" in verdict.reason
 
 
 def test_cpu_time_of_another_process_is_seen() -> None:

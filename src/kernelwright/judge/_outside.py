@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from ._session import Session
 
 _COMPILE_SECONDS = 240.0
+_BUILDS = (
+    "It compiles an extension while it is loaded, and behind walls no compiler runs: "
+    "hand the extension in as a C++ source, or judge it with --unsafe if you trust it."
+)
 _BATCH_SECONDS = 2e-3  # calls that are shorter go several at once: the way to another process costs 0.1 ms
 _MOST_CALLS = 16
 _BATCH_BYTES = 64 << 20  # of inputs and outputs of one batch
@@ -54,6 +58,9 @@ def verify_untrusted(session: Session, candidate: Candidate) -> Verdict:
     watch = _Watch(session)
     verdict = verify(session, candidate)
     if not verdict.accepted:
+        builds = candidate.target == "python" and "cpp_extension" in candidate.source
+        if builds and not session.unsafe and not verdict.checks:  # it failed before its first call
+            return replace(verdict, status="unjudged", reason=_BUILDS, category="walls")
         return verdict
     try:
         watch.compare()

@@ -35,7 +35,7 @@ class Session:
     ``deadline``, which may be set at any time (in ``time.monotonic`` seconds): a request that it cuts off ends its
     worker and raises ``OutOfTime``, which says nothing about the candidate.
     ``untrusted``: candidates come from elsewhere than our compiler: each runs behind walls in a process of its own and
-    is timed from outside. ``WallsMissing`` is raised when essential ones do not stand, unless ``unsafe``.
+    is timed from outside. ``WallsMissing`` is raised when essential ones do not stand; ``unsafe`` does without walls.
     Any method may raise ``TaskError`` when the reference cannot be used. Threads may share it.
     """
 
@@ -59,7 +59,7 @@ class Session:
         self.timed_in = 0  # the candidate process (its number) that holds the sets
         self._oracle = worker_for("oracle", memory_limit)
         self._candidate = (
-            Worker("candidate", memory_limit or default_memory(), walls=True)
+            Worker("candidate", memory_limit or default_memory(), walls=not unsafe)
             if untrusted
             else worker_for("candidate", memory_limit)
         )
