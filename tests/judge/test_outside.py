@@ -55,7 +55,8 @@ def test_honest_candidates_pass_and_are_measured(walled: Session) -> None:
     found = walled.measure(honest, [EAGER], seconds=0.3)
     assert found.seconds > 0
     assert found.rounds >= 7
-    assert 0.1 < found.speedup["eager"].lo <= found.speedup["eager"].hi < 10  # it is the same work
+    assert found.speedup["eager"].lo < 4  # it is the same work, and the interval does not exclude that
+    assert found.speedup["eager"].hi > 0.25
     lazy_pool = """
 global POOL
 if POOL is None:
