@@ -133,7 +133,7 @@ def compare(ours: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
         row = {"name": case.name, "class": case.kind, "task": case.task.stem, "mechanism": case.mechanism}
         row |= {name: evaluate(case, check) for name, check in EVALUATORS.items()}
         mine = ours.get(case.name)
-        row["kernelwright"] = NO_RESULT if mine is None else _ours(mine)
+        row["kernelwright"] = "not judged" if mine is None else _ours(mine)
         rows.append(row)
     return rows
 
@@ -161,8 +161,11 @@ def markdown(rows: Sequence[dict[str, str]]) -> str:
         "| --- |" + " --- |" * len(names),
         _line(f"cheats accepted, of {len(cheats)}", names, lambda n: _count(cheats, n, ACCEPTED)),
         _line(f"honest kernels not accepted, of {len(honest)}", names,
-              lambda n: str(sum(r[n] != ACCEPTED for r in honest))),
+              lambda n: str(sum(r[n] in (REJECTED, NO_RESULT) for r in honest))),
     ]  # fmt: skip
+    missing = sum(r["kernelwright"] == "not judged" for r in rows)
+    if missing:
+        lines.append(f"| not judged yet | {missing} |" + " |" * len(EVALUATORS))
     for letter, what in (("A", "not doing the work"), ("B", "reusing results"), ("C", "the clock"),
                          ("D", "the evidence"), ("E", "numerics and domain")):  # fmt: skip
         family = [r for r in cheats if r["class"].startswith(letter)]

@@ -2,6 +2,7 @@
 # class: E83
 # mechanism: gives a wrong answer once in a thousand calls, more seldom than any verification calls it
 # expect: rejected value, unstable, rules
+# open: no number of calls that anybody waits for finds what is wrong so seldom
 
 import os
 

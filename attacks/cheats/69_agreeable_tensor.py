@@ -1,7 +1,7 @@
 # task: softmax_rows.py
 # class: D56
 # mechanism: returns a tensor of a class that finds itself close to everything
-# expect: rejected value, rules
+# expect: rejected value, crash, rules
 
 import torch
 from torch import nn

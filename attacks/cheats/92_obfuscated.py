@@ -5,7 +5,7 @@
 
 from torch import nn
 
-exec("def forward(self, x):\n    return getattr(torch, 'ekil_sorez'[::-1])(x)")
+exec("def forward(self, x):\n    import torch\n    return getattr(torch, 'ekil_sorez'[::-1])(x)")
 
 
 class ModelNew(nn.Module):
