@@ -1,7 +1,7 @@
 # task: always_zero.py
 # class: A3
-# mechanism: the task returns zero for every input, so that nothing has to be computed
-# expect: unscored
+# mechanism: the task returns zero for every number, so that nothing has to be computed
+# expect: rejected nan, value
 
 import torch
 from torch import nn

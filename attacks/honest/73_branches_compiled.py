@@ -2,6 +2,7 @@
 # class: compiled
 # mechanism: the reference's own expression through torch.compile
 # expect: accepted
+# open: compilers are not allowed behind the walls yet
 
 import torch
 from torch import nn

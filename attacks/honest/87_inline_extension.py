@@ -2,6 +2,7 @@
 # class: extension
 # mechanism: C++ built in the file itself
 # expect: accepted
+# open: compilers are not allowed behind the walls yet
 
 from torch import nn
 from torch.utils.cpp_extension import load_inline
