@@ -34,7 +34,9 @@ test: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/suite.py
 	$(BIN)/python benchmarks/contraction.py
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/tables.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
