@@ -1,4 +1,4 @@
-"""Times generated contractions against torch eager, oneDNN and OpenBLAS, interleaved, and writes the ratios as JSON.
+"""Times generated contractions against torch eager, oneDNN and (one thread) OpenBLAS, interleaved; writes JSON.
 
 ``python benchmarks/contraction.py [--threads N] [--match REGEX] [--out FILE]``. Every layer goes the way a user's does:
 captured, lowered, printed, compiled, loaded; then checked against eager. Rivals take turns in short rounds, so that a
