@@ -26,7 +26,7 @@ def version() -> int:
     return max(int(libc.syscall(_CREATE, None, ctypes.c_size_t(0), _VERSION)), 0)
 
 
-def restrict(read: Iterable[str], write: Iterable[str], execute: Iterable[str] = ()) -> str:
+def restrict(read: Iterable[str], write: Iterable[str]) -> str:
     """Nothing but what lies beneath these paths, for this thread and those it starts. Returns why not, or "".
 
     Call it before there are other threads: they would stay outside.
@@ -43,7 +43,7 @@ def restrict(read: Iterable[str], write: Iterable[str], execute: Iterable[str] =
         return os.strerror(ctypes.get_errno())
     try:
         device = 1 << 15  # ioctl on devices: nobody's
-        for paths, rights in ((read, READ), (execute, READ | _EXECUTE), (write, handled & ~_EXECUTE & ~device)):
+        for paths, rights in ((read, READ), (write, handled & ~_EXECUTE & ~device)):
             for path in paths:
                 _allow(libc, rules, path, rights & handled)
         if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.syscall(_RESTRICT, rules, 0):

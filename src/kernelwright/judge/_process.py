@@ -103,7 +103,7 @@ class Worker:
         hello: Message = {"sys_path": sys.path}
         if self.walls:
             self._scratch = tempfile.mkdtemp(prefix="kernelwright-")
-            hello["walls"] = {"scratch": self._scratch, "readable": readable(self.readable), "building": False}
+            hello["walls"] = {"scratch": self._scratch, "readable": readable(self.readable)}
         self._channel.send(hello)
 
     def request(

@@ -76,11 +76,10 @@ _Code = list[tuple[int, int, int, int]]  # operation, jump if true, jump if fals
 
 @dataclass(frozen=True)
 class Filter:
-    """What the list is made for: this process, the descriptor of its lifeline, whether a compiler must run."""
+    """What the list is made for: this process, and the descriptor of its lifeline."""
 
     process: int
     lifeline: int = -1
-    building: bool = False
 
     def bytecode(self, machine: str) -> bytes:
         """The program for ``machine`` ("x86_64" or "aarch64")."""
@@ -100,7 +99,7 @@ class Filter:
         blocks: dict[str, _Code] = {name: [(_RETURN, 0, 0, _KILL)] for name in _DEADLY}
         blocks |= {name: [(_RETURN, 0, 0, _EPERM)] for name in _REFUSED}
         for name in ("kill", "tgkill"):  # abort() and raise() are its own affair
-            blocks[name] = _only(0, (self.process,), _EPERM if self.building else _KILL)
+            blocks[name] = _only(0, (self.process,), _KILL)
         blocks["socket"] = [*_equals(0, 1, _EPERM), *_equals(0, 16, _EPERM), (_RETURN, 0, 0, _KILL)]
         blocks["prctl"] = _only(0, _PRCTL_HARMLESS, _EPERM)
         blocks["prlimit64"] = [  # asking is allowed, of itself: a null pointer where new limits would be
@@ -109,8 +108,7 @@ class Filter:
             (_RETURN, 0, 0, _ALLOW),
         ]  # fmt: skip
         blocks["clone3"] = [(_RETURN, 0, 0, _ENOSYS)]  # its flags lie in memory; the C library then uses clone
-        if not self.building:
-            blocks |= self._no_processes()
+        blocks |= _no_processes()
         if self.lifeline >= 0:
             for name in ("close", "fcntl", "ioctl"):
                 blocks[name] = [*_equals(0, self.lifeline, _EPERM), (_RETURN, 0, 0, _ALLOW)]
@@ -118,12 +116,6 @@ class Filter:
                 blocks[name] = [*_equals(1, self.lifeline, _EPERM), (_RETURN, 0, 0, _ALLOW)]
             blocks["close_range"] = [(_RETURN, 0, 0, _ENOSYS)]
         return blocks
-
-    def _no_processes(self) -> dict[str, _Code]:
-        """Threads are allowed. Refused, not deadly: libraries look for tools, and go on when they find none."""
-        refuse = [(_RETURN, 0, 0, _EPERM)]
-        clone = [(_LOAD, 0, 0, _argument(0)), (_ANY_BIT, 0, 1, _CLONE_THREAD), (_RETURN, 0, 0, _ALLOW), *refuse]
-        return {"clone": clone, "fork": refuse, "vfork": refuse, "execve": refuse, "execveat": refuse}
 
     def install(self) -> str:
         """Raise it round all threads of this process, for ever. Returns why not, "" when it stands."""
@@ -139,6 +131,13 @@ class Filter:
         if libc.syscall(_SECCOMP[machine], 1, _TSYNC, header):
             return os.strerror(ctypes.get_errno())
         return ""
+
+
+def _no_processes() -> dict[str, _Code]:
+    """Threads are allowed. Refused, not deadly: libraries look for tools, and go on when they find none."""
+    refuse = [(_RETURN, 0, 0, _EPERM)]
+    clone = [(_LOAD, 0, 0, _argument(0)), (_ANY_BIT, 0, 1, _CLONE_THREAD), (_RETURN, 0, 0, _ALLOW), *refuse]
+    return {"clone": clone, "fork": refuse, "vfork": refuse, "execve": refuse, "execveat": refuse}
 
 
 def _argument(index: int) -> int:

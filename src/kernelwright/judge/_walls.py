@@ -121,14 +121,14 @@ def readable(extra: Sequence[str] = ()) -> list[str]:
     return [*_SYSTEM, *sorted(p for p in found if not home.is_relative_to(p))]
 
 
-def isolate(readable: Sequence[str], scratch: str, *, building: bool = False) -> list[Wall]:
+def isolate(readable: Sequence[str], scratch: str) -> list[Wall]:
     """Raise what must be raised before there are threads. The process lies in its scratch folder afterwards.
 
     The scratch folder is memory that ends with the process where the kernel allows that; else ``scratch``.
     """
     kinds, refused = _leave_namespaces()
     folder = scratch
-    if "mounts" in kinds and not building and _private_memory():
+    if "mounts" in kinds and _private_memory():
         folder = _MEMORY_FOLDER
         with contextlib.suppress(OSError):
             os.rmdir(scratch)
@@ -136,7 +136,7 @@ def isolate(readable: Sequence[str], scratch: str, *, building: bool = False) ->
     os.environ |= {"HOME": folder, "TMPDIR": folder}
     os.chdir(folder)
     limits = _limit(own_count="user" in kinds)
-    files = _landlock.restrict(readable, [folder, "/dev/null"], [*readable, folder] if building else [])
+    files = _landlock.restrict(readable, [folder, "/dev/null"])
     kept = f"landlock {_landlock.version()}: reads libraries, writes {folder}"
     apart = f"own {', '.join(kinds)}" + (f"; not {refused}" if refused else "")
     return [
@@ -147,9 +147,9 @@ def isolate(readable: Sequence[str], scratch: str, *, building: bool = False) ->
     ]
 
 
-def seal(lifeline: int, *, building: bool = False) -> list[Wall]:
+def seal(lifeline: int) -> list[Wall]:
     """Raise the filter of system calls round all threads. Nothing of it can be lifted again."""
-    missing = Filter(os.getpid(), lifeline, building).install()
+    missing = Filter(os.getpid(), lifeline).install()
     return [
         Wall("network", not missing, True, missing or "seccomp: no sockets"),
         Wall("programs and processes", not missing, True, missing or "seccomp: no fork, no exec; threads only"),

@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
     if walls:
         from ._walls import seal
 
-        walls += seal(lifeline, building=bool(hello["walls"]["building"]))
+        walls += seal(lifeline)
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 2)
     with contextlib.suppress(ChannelClosed):
@@ -187,7 +187,7 @@ def _isolate(data: Message, lifeline: int) -> list[Any]:
 
     find_compiler()  # it asks a program, which is not possible later; remembered
     fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)  # SIGIO could be ignored
-    return list(isolate(data["readable"], data["scratch"], building=bool(data["building"])))
+    return list(isolate(data["readable"], data["scratch"]))
 
 
 def _die_with_parent(lifeline: int) -> None:
