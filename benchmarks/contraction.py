@@ -13,7 +13,6 @@ import json
 import os
 import re
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -23,9 +22,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from turns import ratios, shown, take_turns
+
 ROOT = Path(__file__).resolve().parents[1]
-ROUND = 0.004  # seconds a rival's turn should last at least
-LEAST_ROUNDS = 5
 _LOCK = threading.Lock()
 
 
@@ -103,7 +102,6 @@ def _options() -> argparse.Namespace:
 def _limit_threads(count: int) -> None:
     """Libraries read these when they are loaded."""
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(count)))
-    sys.path[:0] = [str(ROOT / "src"), str(ROOT / "benchmarks")]
 
 
 def _build(layer: Any) -> Ready:
@@ -126,14 +124,10 @@ def _measure(ready: Ready, peak: float, options: argparse.Namespace) -> Row:
     layer = ready.layer
     _check(ready)
     calls = {"ours": ready.ours, "eager": lambda: layer.fn(*layer.args), **layer.rivals}
-    times = _times(calls, options.threads, options.seconds)
+    times = take_turns(calls, options.threads, options.seconds)
     work = _flops(layer)
     gflops = work / min(times["ours"]) / 1e9
-    speedup = {
-        name: [round(x, 3) for x in _quartiles([t / o for t, o in zip(each, times["ours"], strict=True)])]
-        for name, each in times.items()
-        if name != "ours"
-    }
+    speedup = ratios(times, "ours")
     return Row(
         group=layer.group,
         case=layer.label,
@@ -145,28 +139,6 @@ def _measure(ready: Ready, peak: float, options: argparse.Namespace) -> Row:
         compile_seconds=round(ready.compile_seconds, 2),
         kernels=ready.kernels,
     )
-
-
-def _times(calls: dict[str, Callable[[], object]], threads: int, seconds: float) -> dict[str, list[float]]:
-    """Seconds per call by rival and round; the order turns from round to round."""
-    clock = time.thread_time if threads == 1 else time.perf_counter
-    repeat = {}
-    for name, call in calls.items():
-        call()
-        start = time.perf_counter()
-        call()
-        repeat[name] = max(1, min(1000, int(ROUND / max(1e-7, time.perf_counter() - start))))
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    names, end = list(calls), time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times["ours"]) < LEAST_ROUNDS:
-        names = names[1:] + names[:1]
-        for name in names:
-            call, count = calls[name], repeat[name]
-            start = clock()
-            for _ in range(count):
-                call()
-            times[name].append((clock() - start) / count)
-    return times
 
 
 def _check(ready: Ready) -> None:
@@ -187,16 +159,11 @@ def _flops(layer: Any) -> float:
     return float(counter.get_total_flops()) or 2.0 * layer.args[0].numel()
 
 
-def _quartiles(values: Sequence[float]) -> list[float]:
-    return statistics.quantiles(values, n=4, method="inclusive")
-
-
 def _line(row: Row) -> str:
-    ratios = "  ".join(f"{name} {s[1]:.2f} [{s[0]:.2f}-{s[2]:.2f}]" for name, s in row.speedup.items())
     mark = "  <" if row.worst < 0.9 else ""
     return (
         f"{row.group:13s} {row.case:52s} {row.gflops:6.1f} GFLOP/s {row.peak_percent:5.1f}%  "
-        f"{row.compile_seconds:4.2f} s/{row.kernels}  {ratios}{mark}"
+        f"{row.compile_seconds:4.2f} s/{row.kernels}  {shown(row.speedup)}{mark}"
     )
 
 

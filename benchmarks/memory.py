@@ -15,7 +15,6 @@ import json
 import os
 import re
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,12 +22,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from turns import Call, ratios, shown, take_turns
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "benchmarks")]
-LEAST_ROUNDS = 5
 COPIED = 64 << 20  # bytes that the copy between the rounds reads, and writes
-ROUND = 0.002  # seconds a rival's turn should last at least
-Call = Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -139,27 +136,6 @@ def check(case: Case, found: Any, wanted: Any) -> None:
         raise SystemExit(f"{case.label}: differs from eager by {error:.2g} of its spread")
 
 
-def turns(calls: dict[str, Call], seconds: float, clock: Callable[[], float]) -> dict[str, list[float]]:
-    """Seconds per call by rival and round; the order turns from round to round."""
-    repeat = {}
-    for name, call in calls.items():
-        call()
-        start = time.perf_counter()
-        call()
-        repeat[name] = max(1, min(1000, int(ROUND / max(1e-7, time.perf_counter() - start))))
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    names, end = list(calls), time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times["ours"]) < LEAST_ROUNDS:
-        names = names[1:] + names[:1]
-        for name in names:
-            call, count = calls[name], repeat[name]
-            start = clock()
-            for _ in range(count):
-                call()
-            times[name].append((clock() - start) / count)
-    return times
-
-
 def least_seconds(read: int, written: int, copy: float, reading: float) -> float:
     """The roofline: as much as can be moves at the rate of copying, further reads at the rate of reading."""
     paired = min(read, written)
@@ -182,12 +158,10 @@ def measure(case: Case, copy: float, reading: float, options: argparse.Namespace
         calls["torch.compile"] = lambda: inductor(*args)
         source, target = torch.ones(COPIED // 4), torch.ones(COPIED // 4)
         calls["copy"] = lambda: target.copy_(source)
-    clock = time.thread_time if options.threads == 1 else time.perf_counter
-    times = turns(calls, options.seconds if case.group == "large" else options.seconds / 4, clock)
+    times = take_turns(calls, options.threads, options.seconds if case.group == "large" else options.seconds / 4)
     best = min(times["ours"])
     if case.group == "large":
         copy = max(copy, 2 * COPIED / min(times.pop("copy")) / 1e9)
-    ratios = {n: [t / o for t, o in zip(each, times["ours"], strict=True)] for n, each in times.items() if n != "ours"}
     return Row(
         group=case.group,
         case=case.label,
@@ -196,7 +170,7 @@ def measure(case: Case, copy: float, reading: float, options: argparse.Namespace
         roofline=round(least_seconds(read, written, copy, max(copy, reading)) / best, 3)
         if case.group == "large"
         else None,
-        speedup={n: [round(x, 3) for x in statistics.quantiles(r, n=4, method="inclusive")] for n, r in ratios.items()},
+        speedup=ratios(times, "ours"),
         rounds=len(times["ours"]),
         compile_seconds=round(compiled, 2),
     )
@@ -204,8 +178,7 @@ def measure(case: Case, copy: float, reading: float, options: argparse.Namespace
 
 def line(row: Row) -> str:
     share = f"{row.roofline:7.0%}" if row.roofline is not None else " " * 7
-    ratios = "  ".join(f"{name} {s[1]:.2f} [{s[0]:.2f}-{s[2]:.2f}]" for name, s in row.speedup.items())
-    return f"{row.case:28s} {row.microseconds:10.2f} us {share}  {row.compile_seconds:4.2f} s  {ratios}"
+    return f"{row.case:28s} {row.microseconds:10.2f} us {share}  {row.compile_seconds:4.2f} s  {shown(row.speedup)}"
 
 
 def summary(rows: list[Row]) -> str:
