@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kernelwright.compiler._pipeline import emit, prepare
+from kernelwright.compiler import emit, prepare
 from kernelwright.targets import load
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kernelwright.compiler._pipeline import prepare
+from kernelwright.compiler import prepare
 from kernelwright.search._compiler import CompilerProposer
 from kernelwright.search._families import families
 from kernelwright.targets import AtenCall, Candidate, EntryCall, load

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from kernelwright.compiler._pipeline import emit, prepare
+from kernelwright.compiler import emit, prepare
 from kernelwright.errors import OutsideDomain
 from kernelwright.targets.cpu import Launcher, build
 from kernelwright.targets.plan import AtenCall

@@ -15,7 +15,7 @@ from torch import fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
-from ..compiler._pipeline import emit, prepare_captured
+from ..compiler import emit, prepare_captured
 from ..compiler.capture import Captured, capture_graph, decompositions
 from ..targets import Candidate
 from ._graph import Core

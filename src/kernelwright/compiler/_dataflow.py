@@ -177,6 +177,23 @@ def is_heavy(expr: Expr) -> bool:
     return any(isinstance(n, Op) and n.name in HEAVY for n in nodes(expr))
 
 
+def is_product(statement: Statement) -> bool:
+    """Whether a statement is a contraction: a sum of products of two loads."""
+    return (
+        isinstance(statement, Reduce)
+        and statement.op == "sum"
+        and isinstance(statement.value, Op)
+        and statement.value.name == "mul"
+        and all(_is_operand(a) for a in statement.value.args)
+    )
+
+
+def _is_operand(expr: Expr) -> bool:
+    while isinstance(expr, Op) and expr.name == "cast":
+        expr = expr.args[0]
+    return isinstance(expr, Load)
+
+
 def map_exprs(statement: Statement, fn: Callable[[Expr], Expr]) -> Statement:
     """The statement with a function applied to each of its expressions."""
     if isinstance(statement, Recur):

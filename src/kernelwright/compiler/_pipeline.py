@@ -64,7 +64,7 @@ class Prepared:
 
 def prepare(fn: Callable[..., Any], args: tuple[Any, ...], dynamic: tuple[DynamicSize, ...] = ()) -> Prepared:
     """Capture a function or module on example arguments and lower it. Runs the user's code, but computes nothing."""
-    return prepare_captured(_with_ranges(capture(fn, args, dynamic), dynamic))
+    return prepare_captured(capture(fn, args, dynamic))
 
 
 def prepare_graph(module: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Prepared:
@@ -131,19 +131,6 @@ def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: 
         schedule=json.dumps(decisions, sort_keys=True, default=str),
         notes=program.notes,
     )
-
-
-def _with_ranges(captured: Captured, dynamic: tuple[DynamicSize, ...]) -> Captured:
-    """The ranges that were asked for: the exporter never promises size 1, the judge checks it."""
-    bounds = dict(captured.bounds)
-    nodes = {
-        int(name): n for n, (kind, name) in zip(captured.placeholders, captured.sources, strict=True) if kind == "arg"
-    }
-    for size in dynamic:
-        symbol = nodes[size.arg].meta["val"].shape[size.dim]
-        if isinstance(symbol, torch.SymInt):
-            bounds[str(symbol)] = (size.lo, size.hi)
-    return replace(captured, bounds=bounds)
 
 
 def _hand_out(program: Program, bound: frozenset[str]) -> Program:

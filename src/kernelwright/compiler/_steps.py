@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ._dataflow import Flow, reads, rewrite, root, writes
-from .fuse import is_product
+from ._dataflow import Flow, is_product, reads, rewrite, root, writes
 from .program import Acc, Axis, Expr, Index, Load, Map, Op, Program, Reduce, Statement, Store, Tensor, contiguous
 from .sizes import same
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sympy
@@ -103,9 +103,7 @@ def capture(fn_or_module: Callable[..., Any], args: tuple[Any, ...], dynamic: tu
     """
     module = fn_or_module if isinstance(fn_or_module, torch.nn.Module) else _Function(fn_or_module)
     exported = _export(module, args, _dynamic_shapes(args, dynamic))
-    captured = _captured(exported, args)
-    _check_dynamic(captured, dynamic)
-    return captured
+    return _with_ranges(_captured(exported, args), dynamic)
 
 
 def capture_graph(gm: fx.GraphModule, example_inputs: list[Any] | tuple[Any, ...]) -> Captured:
@@ -300,10 +298,19 @@ def _bounds_of_nodes(nodes: Any) -> dict[str, tuple[int, int]]:
     return bounds
 
 
-def _check_dynamic(captured: Captured, dynamic: tuple[DynamicSize, ...]) -> None:
+def _with_ranges(captured: Captured, dynamic: tuple[DynamicSize, ...]) -> Captured:
+    """The ranges that were asked for: the exporter never promises size 1, the judge checks it."""
+    bounds = dict(captured.bounds)
+    placeholders = {
+        int(name): node
+        for node, (kind, name) in zip(captured.placeholders, captured.sources, strict=True)
+        if kind == "arg"
+    }
     for size in dynamic:
-        value = captured.placeholders[size.arg].meta["val"].shape[size.dim]
+        value = placeholders[size.arg].meta["val"].shape[size.dim]
         if not isinstance(value, torch.SymInt) or not isinstance(value.node.expr, sympy.Symbol):
             raise InputsInvalid(
                 f"argument {size.arg} dimension {size.dim} cannot vary: the reference fixes it to {value}."
             )
+        bounds[str(value)] = (size.lo, size.hi)
+    return replace(captured, bounds=bounds)

@@ -15,6 +15,7 @@ from ._dataflow import (
     axes_of,
     covers,
     is_heavy,
+    is_product,
     map_exprs,
     match,
     nodes,
@@ -248,23 +249,6 @@ def _index_axes(load: Load) -> set[str]:
     return {name for i in load.index for name in i.axes()}
 
 
-def is_product(statement: Statement) -> bool:
-    """Whether a statement is a contraction: a sum of products of two loads."""
-    return (
-        isinstance(statement, Reduce)
-        and statement.op == "sum"
-        and isinstance(statement.value, Op)
-        and statement.value.name == "mul"
-        and all(_is_operand(a) for a in statement.value.args)
-    )
-
-
-def _is_operand(expr: Expr) -> bool:
-    while isinstance(expr, Op) and expr.name == "cast":
-        expr = expr.args[0]
-    return isinstance(expr, Load)
-
-
 def _inlined_by_index(producer: Map, consumer: Map | Reduce | Scan, loads: tuple[Load, ...]) -> Statement | None:
     """The load's index says where in the producer's axes it reads."""
     store = producer.store
@@ -318,4 +302,4 @@ _REWRITES: tuple[Callable[[Program], Program], ...] = (
     remove_dead,
 )
 
-__all__ = ["elide_copies", "fuse", "fuse_epilogues", "fuse_scan_copies", "inline_maps", "is_product", "remove_dead"]
+__all__ = ["elide_copies", "fuse", "fuse_epilogues", "fuse_scan_copies", "inline_maps", "remove_dead"]

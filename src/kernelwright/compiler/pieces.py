@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ._dataflow import Flow, nodes, rewrite, root, substitute
+from ._dataflow import Flow, is_product, nodes, rewrite, root, substitute
 from ._fallback import Fresh, finished, renamed
 from .program import Acc, Axis, Expr, Index, Load, Map, Op, Program, Reduce, Statement, Store
 from .sizes import numel, same
@@ -144,8 +144,6 @@ def _value(program: Program, piece: Piece, dim: int, load: Load) -> Expr | None:
 
 def _worth(program: Program, consumer: Map | Reduce, axis: Axis, name: str, values: Sequence[Expr | None]) -> bool:
     """Whether reading pieces costs less than the copy."""
-    from .fuse import is_product
-
     if not is_product(consumer):
         return True
     assert isinstance(consumer, Reduce)

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ._dataflow import Flow, extern_tensors, reads, rewrite, root, writes
+from ._dataflow import Flow, extern_tensors, is_product, reads, rewrite, root, writes
 from ._repeats import LEAST, Access, Keys, Run, accesses, runs
 from ._steps import separated
-from .fuse import is_product
 from .program import (
     Axis,
     Expr,

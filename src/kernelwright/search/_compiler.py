@@ -7,8 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..compiler import Kernel, Prepared, emit
-from ..compiler._pipeline import prepare_captured
+from ..compiler import Kernel, Prepared, emit, prepare_captured
 from ..compiler.program import Scan
 from ..targets import Candidate
 from ._families import Keep, families

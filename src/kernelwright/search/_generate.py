@@ -58,14 +58,13 @@ def generate_task(
 
 
 def _proposer(task: Task, captured: Captured | None) -> Proposer:
-    from ..compiler import capture  # slow to import; an archived winner does not need it
-    from ..compiler._pipeline import _with_ranges, prepare_captured
+    from ..compiler import capture, prepare_captured  # slow to import; an archived winner does not need it
     from ._compiler import CompilerProposer
 
     if captured is None:
         reference = load(task)
         captured = capture(reference.call, reference.draw(0, "given"), task.dynamic)
-    prepared = prepare_captured(_with_ranges(captured, task.dynamic))
+    prepared = prepare_captured(captured)
     return CompilerProposer(prepared, f"{task.name}, by kernelwright")
 
 

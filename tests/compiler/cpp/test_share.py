@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kernelwright.compiler._pipeline import emit, prepare
+from kernelwright.compiler import emit, prepare
 from kernelwright.compiler.cpp._code import KernelCode
 from kernelwright.compiler.cpp._share import share
 from kernelwright.targets.cpu import Launcher, build

@@ -1,13 +1,12 @@
 """Lowering: from a captured ATen graph to a level-1 tensor program."""
 
 from . import (  # noqa: F401 (each module registers its lowerings)
-    _backward,
     activations,
     attention,
-    backward,
     contractions,
     creation,
     data,
+    norm_gradients,
     norms,
     pointwise,
     pooling,
@@ -15,6 +14,7 @@ from . import (  # noqa: F401 (each module registers its lowerings)
     reductions,
     upsampling,
     views,
+    window_gradients,
 )
 from ._driver import HANDLERS, lower
 
