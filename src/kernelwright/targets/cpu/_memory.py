@@ -1,7 +1,7 @@
 """Memory for outputs, used again as soon as nobody holds the tensor that lay in it.
 
 The C library returns large blocks to the kernel when they are freed, and the kernel clears each page of a new one at
-its first touch: writing 64 MiB of fresh memory takes five times as long as writing what was there already, and the many
+its first touch: writing fresh memory takes several times as long as writing what was there already, and the many
 outputs of a training step cost more than the step. So blocks are kept, as torch itself keeps those of a GPU.
 """
 
