@@ -2,9 +2,7 @@
 # class: B25
 # mechanism: draws the parameters of the public seed itself and keeps them under names that the judge
 #   cannot follow
-# expect: rejected value, rules
-# open: its parameters have no names that the judge knows, so it is judged with the parameters of the
-#   task's seed alone, and for those it is right
+# expect: rejected parameters
 
 import torch
 from torch import nn

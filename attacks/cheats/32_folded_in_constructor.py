@@ -1,9 +1,7 @@
 # task: layer_norm.py
 # class: B26
 # mechanism: parameters are drawn once more from the public seed and baked into the code
-# expect: rejected value
-# open: its parameters have no names that the judge knows, so it is judged with the parameters of the
-#   task's seed alone, and for those it is right
+# expect: rejected parameters
 
 from torch import nn
 

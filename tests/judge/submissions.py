@@ -82,6 +82,25 @@ class ModelNew(nn.Module):
         BODY
 """
 
+# Weight and bias in one matrix, which follows the reference by the class's own load_state_dict.
+PACKED = """
+import torch
+from torch import nn
+
+
+class ModelNew(nn.Module):
+    def __init__(self, inner, outer):
+        super().__init__()
+        linear = nn.Linear(inner, outer)
+        self.all = nn.Parameter(torch.cat([linear.weight.detach().t(), linear.bias.detach()[None]]))
+
+    def load_state_dict(self, state, strict=True, assign=False):
+        self.all.copy_(torch.cat([state["linear.weight"].t(), state["linear.bias"][None]]))
+
+    def forward(self, x):
+        return torch.relu(torch.addmm(self.all[-1], x, self.all[:-1]))
+"""
+
 
 def cpp(*, before: str = "", after: str = "", entry: str = "main") -> str:
     return _CPP.replace("BEFORE", before).replace("AFTER", after).replace("ENTRY", entry)

@@ -73,10 +73,27 @@ def test_a_right_module_is_accepted_and_labelled(judged: JudgeText) -> None:
     assert not verdict.notes
 
 
-def test_a_module_with_other_names_draws_its_own_parameters(judged: JudgeText) -> None:
+def test_a_module_with_other_names_is_followed_by_its_values(judged: JudgeText) -> None:
     verdict = judged("other_names.py", submissions.python(name="layer"))
     assert verdict.accepted, verdict.reason
-    assert "names differ" in verdict.notes[0]
+    assert any("other parameters" in check.structure for check in verdict.checks)
+
+
+def test_a_module_that_packs_says_how_in_load_state_dict(judged: JudgeText) -> None:
+    verdict = judged("packs.py", submissions.PACKED)
+    assert verdict.accepted, verdict.reason
+    assert any("other parameters" in check.structure for check in verdict.checks)
+
+
+def test_parameters_that_are_not_followed_are_named(judged: JudgeText) -> None:
+    verdict = judged("baked_in.py", submissions.PACKED.replace("def load_state_dict", "def _never_called"))
+    assert (verdict.status, verdict.category) == ("rejected", "parameters")
+    assert "linear.weight" in verdict.reason
+
+
+def test_a_load_state_dict_that_does_nothing_is_wrong(judged: JudgeText) -> None:
+    verdict = judged("deaf.py", submissions.PACKED.replace("self.all.copy_", "str"))
+    assert (verdict.status, verdict.category) == ("rejected", "value")
 
 
 def test_what_is_printed_is_nobodys_business(judged: JudgeText) -> None:

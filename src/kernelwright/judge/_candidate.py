@@ -11,7 +11,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..errors import OutsideDomain
-from ..targets import SUBMITTED, Candidate, Construction, load, plan_from_json
+from ..targets import SUBMITTED, Candidate, Construction, PythonCandidate, load, plan_from_json
 from ..task import Task, init_inputs
 from ..task import load as load_task
 from ._arena import GUARD, PATTERN, Arena, Slot, aliases, dtype_name, span
@@ -93,7 +93,7 @@ class CandidateHost:
         self.bind_shared_state()
         self.call = self.bring_to_life(candidate, self.memory)
         self.loaded = candidate.target
-        return {"weights": getattr(self.call, "weights", "")}
+        return {"missing": list(getattr(self.call, "missing", ()))}
 
     def bring_to_life(self, candidate: Candidate, allocate: Allocate | None = None) -> Callable[..., Any]:
         """Make a candidate callable; only here may it be one that others handed in."""
@@ -114,6 +114,8 @@ class CandidateHost:
         args = [self.arguments(inputs, one, data["others"]) for one, data in zip(sets, case["sets"], strict=True)]
         results = []
         self.read_state()
+        if isinstance(self.call, PythonCandidate):
+            self.call.follow()
         self.memory.active = bool(case["guard"])
         try:
             for index in case["sequence"]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .. import errors
 from ..errors import KernelwrightError, ReferenceTooLarge, TaskError
-from ..targets import DRAWN, Candidate
+from ..targets import Candidate
 from ..task import STRUCTURES, DynamicSize
 from ._candidate import candidate_to_json
 from ._process import WorkerFault, WorkerLost
@@ -71,16 +71,13 @@ def verify(session: Session, candidate: Candidate) -> Verdict:
     except WorkerLost as lost:
         return _lost(lost, "while it was loaded", (), session.now() - start)
     checking = session.now()
-    trial = _Trial(session, candidate, limit)
-    notes = []
-    if loaded.get("weights") == DRAWN and trial.has_state:
-        trial.has_state = False  # it cannot follow the judge to other parameters
-        notes.append("Its parameters are those that it drew itself after the task's seed, since their names differ.")
+    missing = loaded.get("missing")
+    trial = _Trial(session, candidate, limit, [str(name) for name in missing] if isinstance(missing, list) else ())
     verdict = trial.run(start)
     session.ask_oracle({"op": "settle"})  # the task's own parameters, for whoever comes next
     now = session.now()
     phases = (("load", checking - loading), ("checks", now - checking))
-    return replace(verdict, checks=tuple(trial.checks), seconds=now - start, notes=tuple(notes), phases=phases)
+    return replace(verdict, checks=tuple(trial.checks), seconds=now - start, phases=phases)
 
 
 def screen(session: Session) -> Message:
@@ -101,8 +98,9 @@ def unscored(session: Session) -> str:
 class _Trial:
     """One candidate's way through the cases."""
 
-    def __init__(self, session: Session, candidate: Candidate, limit: float) -> None:
+    def __init__(self, session: Session, candidate: Candidate, limit: float, missing: Sequence[str] = ()) -> None:
         self.session, self.candidate, self.limit = session, candidate, limit
+        self.missing = missing  # parameters of the reference that it has no way to follow
         self.checks: list[Check] = []
         self.compared = 0
         self.empty = True
@@ -245,6 +243,9 @@ class _Trial:
             note = self.session.facts["double_fault"]
             detail = str(found.get("detail", "")) or (f"no float64 oracle: {note}" if note else "")
             self.checks.append(Check(structure if len(case.structures) > 1 else case.text, seed, worst, detail))
+        if category and case.state and self.missing:
+            names = ", ".join(self.missing[:3]) + (" and more" if len(self.missing) > 3 else "")
+            return _rejected("parameters", f"it does not follow the reference's {names}: {found['detail']}", where)
         if category:
             return _rejected(category, str(found["detail"]), where)
         self.compared += int(found["compared"])

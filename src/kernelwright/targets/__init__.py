@@ -2,7 +2,7 @@
 
 from ._load import SUBMITTED, TARGETS, check_target, load
 from ._native import decode, encode
-from ._python import CLASS, COPIED, DRAWN, Construction
+from ._python import CLASS, Construction, PythonCandidate
 from .plan import (
     PLAN_MARK,
     AtenCall,
@@ -20,8 +20,6 @@ from .plan import (
 
 __all__ = [
     "CLASS",
-    "COPIED",
-    "DRAWN",
     "PLAN_MARK",
     "SUBMITTED",
     "TARGETS",
@@ -32,6 +30,7 @@ __all__ = [
     "InputSpec",
     "Literal",
     "Plan",
+    "PythonCandidate",
     "SymbolSpec",
     "TensorSpec",
     "check_target",

@@ -1,7 +1,6 @@
 """Python candidates: ``class ModelNew`` in a file of its own, made callable in the candidate's worker and nowhere else.
 
-Their parameters are the reference's where names, shapes and dtypes agree (then they follow whatever the judge makes of
-them); else those that the class draws itself after the task's seed, as in the task format.
+They are built after the task's seed, and then follow the reference's parameters (``_parameters``).
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import SubmissionInvalid
+from ._parameters import Parameters
 
 CLASS = "ModelNew"
-COPIED, DRAWN = "copied", "drawn"  # whence the parameters come
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,18 @@ class Construction:
 
 
 class PythonCandidate:
-    """A ``ModelNew`` that was brought to life; ``weights`` says whence its parameters come."""
+    """A ``ModelNew`` that was brought to life; ``missing``: parameters of the reference that it cannot follow."""
 
     def __init__(self, source: str, state: Mapping[str, Tensor], construction: Construction, training: bool) -> None:
         self._module = _build(_execute(source), construction)
         if self._module.training != training:
             self._module.train(training)
-        self.weights = COPIED if _share(self._module, state) else DRAWN
+        self._parameters = Parameters(self._module, state)
+        self.missing = self._parameters.missing
+
+    def follow(self) -> None:
+        """The reference's parameters are others now."""
+        self._parameters.follow()
 
     def __call__(self, *args: Any) -> Any:
         result = self._module(*args)
@@ -88,24 +92,3 @@ def _build(kind: type[nn.Module], construction: Construction) -> nn.Module:
     torch.manual_seed(construction.seed)
     module = kind(*construction.inputs)
     return module if construction.dtype is None else module.to(construction.dtype)
-
-
-def _share(module: nn.Module, state: Mapping[str, Tensor]) -> bool:
-    """Put the reference's own parameters and buffers in the places of equal name, if all fit."""
-    own = {
-        **dict(module.named_parameters(remove_duplicate=False)),
-        **dict(module.named_buffers(remove_duplicate=False)),
-    }
-    if own.keys() != state.keys() or any(
-        (t.shape, t.dtype) != (state[n].shape, state[n].dtype) for n, t in own.items()
-    ):
-        return False
-    for name in own:
-        where, _, leaf = name.rpartition(".")
-        holder = module.get_submodule(where)
-        (holder._parameters if leaf in holder._parameters else holder._buffers)[leaf] = state[name]  # type: ignore[assignment]
-    return True
-
-
-def _form(state: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    return {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}
