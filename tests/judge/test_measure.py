@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 
 from kernelwright.judge import Measurement, Rejected, Session
-from kernelwright.judge._measure import count_sets, paired_ratio
+from kernelwright.judge._measure import count_sets, paired_ratio, roofline_fraction
+from kernelwright.machine import peaks
 from kernelwright.targets import Candidate, Plan
+from kernelwright.task import Cost
 
 from .kernels import EAGER, make
 
@@ -56,6 +61,23 @@ def test_the_roofline_is_a_fraction_of_what_the_machine_can_do(session: Session)
     assert found.roofline is not None
     assert 0.0 < found.roofline < 1.0
     assert found.notes == ()
+
+
+def test_algebra_may_beat_the_operations_but_nothing_beats_the_bytes(session: Session) -> None:
+    best = peaks()
+    flops, moved = best.flops("float32"), max(best.copy, best.read) * 1e9
+
+    def share(flops: float, moved: float, seconds: float) -> tuple[float | None, list[str]]:
+        asked = SimpleNamespace(cost=Cost(flops, moved), task=session.task)
+        return roofline_fraction(cast(Session, asked), seconds, cold=True)
+
+    fraction, notes = share(10 * flops, 0.5 * moved, 1.0)
+    assert fraction == pytest.approx(0.5)
+    assert "fewer operations" in notes[0]
+    assert share(10 * flops, 0.5 * moved, 20.0) == (pytest.approx(0.5), [])
+    fraction, notes = share(0.0, 2 * moved, 1.0)
+    assert fraction == pytest.approx(2.0)
+    assert "Suspicious" in notes[0]
 
 
 def test_wrong_results_of_timed_calls_are_found(session: Session) -> None:

@@ -169,10 +169,11 @@ def share_sets(session: Session) -> bool:
 
 
 def roofline_fraction(session: Session, seconds: float, cold: bool) -> tuple[float | None, list[str]]:
-    """Fraction of the machine's bound that a call of so many seconds reaches, and a note if it is more than all of it.
+    """Fraction of the machine's bound that a call of so many seconds reaches, and a note where that needs a word.
 
     The bound of the bytes is that of the level they can come from: memory when the caches are cold, else the first
-    cache that holds them. Faster than both bounds allow is physically impossible, so the work cannot have been done.
+    cache that holds them. The reference's operations are no bound: algebra may do without them, and then only the bytes
+    count. Nobody can do without the bytes.
     """
     cost, best, machine = session.cost, peaks(), describe()
     if cost.bytes <= 0 and cost.flops <= 0:
@@ -180,11 +181,13 @@ def roofline_fraction(session: Session, seconds: float, cold: bool) -> tuple[flo
     levels = ((machine.l2 * machine.cores, best.l2), (machine.l3, best.l3))
     memory = max(best.copy, best.read)
     bandwidth = next((rate for size, rate in levels if not cold and rate and cost.bytes <= size), memory)
-    least = max(cost.flops / best.flops(session.task.dtype), cost.bytes / (bandwidth * 1e9))
-    fraction = least / seconds
-    if fraction <= _PHYSICS:
-        return fraction, []
-    return fraction, [f"Suspicious: the call is {fraction:.2f} times as fast as the machine's measured peaks allow."]
+    moved = cost.bytes / (bandwidth * 1e9) / seconds
+    computed = cost.flops / best.flops(session.task.dtype) / seconds
+    if max(moved, computed) <= _PHYSICS:
+        return max(moved, computed), []
+    if moved <= _PHYSICS:
+        return moved, ["It does with fewer operations than the reference: the share of the roofline is of its bytes."]
+    return moved, [f"Suspicious: the call is {moved:.2f} times as fast as the machine's measured peaks allow."]
 
 
 def _last_level_cache() -> int:
