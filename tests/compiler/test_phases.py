@@ -150,6 +150,13 @@ def test_threads_share_the_tiles() -> None:
     agree(results[0], F.conv_transpose2d(x.double(), w.double(), stride=2, padding=1))
 
 
+@pytest.mark.parametrize(("size", "threaded"), [((2, 3, 4), False), ((8, 16, 16), True)])
+def test_the_work_of_all_planes_and_rows_decides_about_threads(size: tuple[int, ...], threaded: bool) -> None:
+    args = draw(2, 4, *size), draw(4, 16, 4, 4, 4)
+    prepared = prepare(lambda x, w: F.conv_transpose3d(x, w, stride=2, padding=1), args)
+    assert ("const int threads_ = 0 ?" in emit(prepared).source) is threaded
+
+
 def test_a_store_elsewhere_is_not_mistaken_for_a_phase() -> None:
     """Two convolutions that fill halves of one tensor are no phases of each other."""
     x, w = draw(2, 6, 7, 9), draw(6, 6, 3, 3)

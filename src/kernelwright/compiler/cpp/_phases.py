@@ -142,7 +142,8 @@ def _tables(program: Program, found: Phases, schedule: GemmSchedule) -> list[str
         steps[0], steps[1], _margin(found), _copy(found, schedule), schedule.nc,
         *(_number(flat.coefficient(a.name)) if a else 0 for a in (found.group, found.channel, found.outs)),
     ]  # fmt: skip
-    work = images * groups * _size(found.outs) * _size(found.channel) * len(taps) * len(row.backs) * row.extent
+    points = sum(count * planes * lanes for _, count, planes, _, lanes, *_ in _phases(found)) * len(row.backs)
+    work = images * groups * _size(found.outs) * _size(found.channel) * points
     return [
         f"typedef kw::phases::Tile<{row.step}, {schedule.mr}, {schedule.nv}, {full}, {partial}> Tile;",
         f"static constexpr Tile tile_{{{_braces(row.backs)}, {_nested(weights)}}};",

@@ -123,7 +123,7 @@ KW_INLINE int64_t steps(const Shape& s, const O& operand, int64_t k0, int64_t kc
 template <class Tl, bool ALONG, class S>
 KW_INLINE void fill(typename Tl::T* to, int pitch, int64_t panel, Source<S> source, const int64_t* lane, int64_t n,
                     const int64_t* step, int64_t elements) {
-  if constexpr (Tl::DOT) pack_pairs(to, pitch, panel, source.p, lane, n, step, elements);
+  if constexpr (Tl::DOT) pack_pairs(to, pitch, panel, source, lane, n, step, elements);
   else pack<ALONG>(to, pitch, panel, source, lane, n, step, elements);
 }
 

@@ -144,22 +144,49 @@ KW_INLINE uint32_t pair_word(const bf16* low, const bf16* high) {
   return low->bits | (high ? uint32_t(high->bits) << 16 : 0);
 }
 
+// Lanes in a few runs of memory (see Runs): two rows per run, blended and then interleaved.
+template <int COUNT, class S>
+KW_INLINE void pack_pair_runs(uint32_t* dst, int pitch, int slot, const S* p, const Runs& runs, const int64_t* k,
+                              int64_t kc) {
+  vi from[COUNT];
+  int64_t at[COUNT];
+#pragma GCC unroll 4
+  for (int r = 0; r < COUNT; ++r) at[r] = runs.at[r], from[r] = runs.from[r];
+  auto row = [&](int64_t offset) {
+    vu v{};
+#pragma GCC unroll 4
+    for (int r = 0; r < COUNT; ++r) {
+      vu16 x;
+      __builtin_memcpy(&x, p + offset + at[r], sizeof x);
+      v = r ? (from[r] ? __builtin_convertvector(x, vu) : v) : __builtin_convertvector(x, vu);
+    }
+    return v;
+  };
+  for (int64_t i = 0; i < kc; i += 2, dst += pitch) {
+    vu word = row(k[i]);
+    if (i + 1 < kc) word |= row(k[i + 1]) << 16;
+    vf bits;
+    __builtin_memcpy(&bits, &word, sizeof bits);
+    if (slot == 16) store(reinterpret_cast<float*>(dst), bits);
+    else store(reinterpret_cast<float*>(dst), bits, slot);
+  }
+}
+
 // One group of up to 16 lanes: dst[i * pitch + lane] holds the elements k[2i] and k[2i + 1]; `kc` counts elements.
 template <class S>  // a template, so that only kernels that need it compile it
-KW_ONCE void pack_pair_group(uint32_t* dst, int pitch, int slot, int width, const S* src, const int64_t* lane,
-                             const int64_t* k, int64_t kc) {
-  bool run = width == 16;
-  for (int j = 1; j < width; ++j) run &= lane[j] - lane[j - 1] == 1;
+KW_ONCE void pack_pair_group(uint32_t* dst, int pitch, int slot, int width, Source<S> source, const int64_t* lane,
+                             const int64_t* k, int64_t kc, Range reach) {
+  const S* src = source.p;
+  Runs runs(lane, width);
+  bool along = kc >= 32 && k[31] - k[0] == 31;
+  if (runs.count <= (along ? 1 : Runs::MOST) && runs.step == 1 && runs.inside(source, reach)) {
+    for (int r = runs.count; r < Runs::MOST; ++r) runs.at[r] = runs.at[0], runs.from[r] = vi{};
+    if (runs.count == 1) return pack_pair_runs<1>(dst, pitch, slot, src, runs, k, kc);
+    if (runs.count == 2) return pack_pair_runs<2>(dst, pitch, slot, src, runs, k, kc);
+    return pack_pair_runs<Runs::MOST>(dst, pitch, slot, src, runs, k, kc);
+  }
   for (int64_t i = 0; i < kc; i += 2, dst += pitch) {
     bool both = i + 1 < kc;
-    if (run && both) {  // neighbouring lanes: two rows, interleaved
-      vu16 low, high;
-      __builtin_memcpy(&low, src + lane[0] + k[i], sizeof low);
-      __builtin_memcpy(&high, src + lane[0] + k[i + 1], sizeof high);
-      vu word = __builtin_convertvector(low, vu) | (__builtin_convertvector(high, vu) << 16);
-      __builtin_memcpy(dst, &word, sizeof word);
-      continue;
-    }
     if (i + 32 <= kc && k[i + 31] - k[i] == 31) {  // neighbouring steps: a transposition of words
       vf rows[16];
 #pragma GCC unroll 16
@@ -181,13 +208,14 @@ KW_ONCE void pack_pair_group(uint32_t* dst, int pitch, int slot, int width, cons
 }
 
 template <class S>
-KW_ONCE void pack_pairs(float* dst, int pitch, int64_t panel, const S* src, const int64_t* lane, int64_t n,
+KW_ONCE void pack_pairs(float* dst, int pitch, int64_t panel, Source<S> src, const int64_t* lane, int64_t n,
                         const int64_t* k, int64_t kc) {
+  Range reach(k, kc);
   for (int64_t j = 0; j < n; j += pitch)
     for (int g = 0; g < pitch; g += 16) {
       int slot = min(16, pitch - g), width = static_cast<int>(max<int64_t>(0, min<int64_t>(slot, n - j - g)));
       uint32_t* d = reinterpret_cast<uint32_t*>(dst + j / pitch * panel + g);
-      if (width > 0) pack_pair_group(d, pitch, slot, width, src, lane + j + g, k, kc);
+      if (width > 0) pack_pair_group(d, pitch, slot, width, src, lane + j + g, k, kc, reach);
       else
         for (int64_t i = 0; i < (kc + 1) / 2; ++i)
           for (int q = 0; q < slot; ++q) d[i * pitch + q] = 0;

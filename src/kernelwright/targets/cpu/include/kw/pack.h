@@ -114,6 +114,14 @@ KW_INLINE vf every_second(vf a, vf b) {
   return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
 }
 
+// The least and the greatest offset of `n` steps.
+struct Range {
+  int64_t low, high;
+  Range(const int64_t* k, int64_t n) : low(k[0]), high(k[0]) {
+    for (int64_t i = 1; i < n; ++i) low = min(low, k[i]), high = max(high, k[i]);
+  }
+};
+
 // How sixteen lanes lie in memory: up to four runs of equal step, each read as one vector and blended.
 struct Runs {
   static constexpr int MOST = 4;
@@ -131,10 +139,11 @@ struct Runs {
       ++count;
     }
   }
-  // Whether every vector read lies inside the source for k offsets in [k_lo, k_hi].
-  bool inside(int64_t lo, int64_t hi, int64_t k_lo, int64_t k_hi) const {
+  // Whether every vector read for the k offsets lies inside the source.
+  template <class S>
+  bool inside(const Source<S>& source, Range k) const {
     for (int r = 0; r < count; ++r)
-      if (at[r] + k_lo < lo || at[r] + k_hi + (step == 1 ? 16 : 31) > hi) return false;
+      if (at[r] + k.low < source.lo || at[r] + k.high + (step == 1 ? 16 : 31) > source.hi) return false;
     return true;
   }
 };
@@ -199,12 +208,7 @@ KW_ONCE void pack_group(float* dst, int pitch, int slot, int width, Source<S> sr
     Runs runs(lane, width);
     along_k = runs.count > 1 && kc >= 4 && k[1] - k[0] == 1 && k[2] - k[0] == 2 && k[3] - k[0] == 3;
     if (runs.count <= Runs::MOST && !(along_k && (runs.count > 2 || (kc >= 8 && k[7] - k[0] == 7)))) {
-      int64_t k_lo = k[0], k_hi = k[0];
-      for (int64_t i = 1; i < kc; ++i) {
-        k_lo = min(k_lo, k[i]);
-        k_hi = max(k_hi, k[i]);
-      }
-      if (runs.inside(src.lo, src.hi, k_lo, k_hi)) {
+      if (runs.inside(src, Range(k, kc))) {
         int step = runs.step, count = runs.count;
         for (int r = count; r < 4; ++r) runs.at[r] = runs.at[0], runs.from[r] = vi{};
         if (step == 1 && count == 1) return pack_runs<1, 1>(dst, pitch, slot, width, src.p, runs, k, kc);
