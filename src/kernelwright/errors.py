@@ -105,3 +105,11 @@ class SuiteInvalid(KernelwrightError):
 
 class WallsMissing(KernelwrightError):
     """This machine cannot keep an untrusted candidate from doing harm."""
+
+
+class TritonMissing(KernelwrightError):
+    """The package triton is not installed, or not for this platform."""
+
+
+class GpuMissing(KernelwrightError):
+    """What runs on a GPU alone was asked for on a machine without one."""

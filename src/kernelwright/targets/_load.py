@@ -13,7 +13,7 @@ from ._python import Construction, load_python
 from .cpu import PLAIN_MARK, Allocate, Launcher, allocate, build
 from .plan import Candidate
 
-TARGETS = ("cpu",)  # what `--target` takes; "eager" and "compile" name the baselines
+TARGETS = ("cpu", "triton")  # what `--target` takes; "eager" and "compile" name the baselines
 
 SUBMITTED = ("so", "python")  # what others hand in besides sources: judged, never served in the user's process
 
@@ -38,7 +38,8 @@ def load(
     ``reference`` is what the baselines run; ``state`` the parameters and buffers by qualified name. For the target
     "compile" the candidate's ``schedule`` is the mode of ``torch.compile`` ("default", "max-autotune").
     ``construction`` is known in the judge's worker alone, and with it the targets "python" and "so": elsewhere such a
-    candidate raises ``NotServable``, for it would run whatever its author liked in the user's own process.
+    candidate raises ``NotServable``, for it would run whatever its author liked in the user's own process. The target
+    "triton" needs a GPU, except in the judge's worker, which interprets.
     """
     if candidate.target == "eager":
         return reference
@@ -48,7 +49,11 @@ def load(
         return _load_submitted(candidate, reference, state, allocate, construction)
     check_target(candidate.target)
     if candidate.plan is None:
-        raise ValueError("a candidate for the cpu target needs a plan")
+        raise ValueError(f"a candidate for the {candidate.target} target needs a plan")
+    if candidate.target == "triton":
+        from .triton import load_triton
+
+        return load_triton(candidate.source, candidate.plan, state, allocate)
     library = build(candidate.source).library
     if candidate.source.startswith(PLAIN_MARK):
         return load_blind(library, candidate.plan, state, allocate)

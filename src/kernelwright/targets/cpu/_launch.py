@@ -17,28 +17,34 @@ from ..plan import WORKSPACE, AtenCall, EntryCall, Literal, Plan, SizeText, Tens
 from ._memory import Allocate, allocate
 from ._script import script
 
+Entries = Mapping[str, Callable[..., Any]]
+
 
 class Launcher:
-    """A plan bound to its shared object and its state; ``call`` it like the reference.
+    """A plan bound to its entries and its state; ``call`` it like the reference.
 
-    ``state`` holds the tensors behind the plan's ("state", name) inputs. Raises ``OutsideDomain`` for inputs the kernel
-    was not made for; the caller decides what to do then. ``allocate`` is where output memory comes from; ``blind`` says
-    that the entries do not check their arguments, as those of others do not.
+    ``entries`` is a shared object or functions by name. ``state`` holds the tensors behind the plan's ("state", name)
+    inputs. Raises ``OutsideDomain`` for inputs the kernel was not made for; the caller decides what to do then.
+    ``allocate`` is where output memory comes from; ``blind`` says that the entries do not check their arguments, as
+    those of others do not; ``device`` is where all tensors lie.
     """
 
     def __init__(
         self,
         plan: Plan,
-        library: Path,
+        entries: Path | Entries,
         state: Mapping[str, torch.Tensor],
         allocate: Allocate = allocate,
         *,
         blind: bool = False,
+        device: str = "cpu",
     ) -> None:
         self.plan = plan
-        self._allocate = allocate
-        self._module = tvm_ffi.load_module(str(library), keep_module_alive=True)
-        literals = {literal.name: _tensor_of(literal) for literal in plan.literals}
+        self._allocate, self._device = allocate, device
+        self._module: Any = entries
+        if isinstance(entries, Path):
+            self._module = tvm_ffi.load_module(str(entries), keep_module_alive=True)
+        literals = {literal.name: _tensor_of(literal).to(device) for literal in plan.literals}
         self._state = {**literals, **state}  # not detached: a parameter whose .data is replaced stays current
         self._arg_count = sum(1 for spec in plan.inputs if spec.source[0] == "arg")
         self._treespec = None if plan.treespec is None else pytree.treespec_loads(plan.treespec)
@@ -96,9 +102,9 @@ class Launcher:
         """What checked entries do themselves; layouts are right already."""
         for tensor, spec in zip(tensors, (i.spec for i in self.plan.inputs), strict=True):
             shape, dtype = self._sizes.all(spec.shape, sizes), getattr(torch, spec.dtype)
-            if tuple(tensor.shape) != shape or tensor.dtype is not dtype or tensor.device.type != "cpu":
+            if tuple(tensor.shape) != shape or tensor.dtype is not dtype or tensor.device.type != self._device:
                 what = f"{tuple(tensor.shape)} {tensor.dtype} on {tensor.device}"
-                raise OutsideDomain(f"A tensor is {what}, but the kernel takes {shape} {dtype} on the cpu.")
+                raise OutsideDomain(f"A tensor is {what}, but the kernel takes {shape} {dtype} on the {self._device}.")
 
     def _make(self, spec: TensorSpec, sizes: Mapping[str, int]) -> torch.Tensor:
         shape, strides = self._sizes.all(spec.shape, sizes), self._sizes.all(spec.strides, sizes)
@@ -197,7 +203,7 @@ def _as_specified(tensor: torch.Tensor, spec: TensorSpec) -> torch.Tensor:
         return tensor.contiguous() if _row_major(spec) else tensor
     if all(have == want or size == 1 for have, want, size in zip(tensor.stride(), expected, tensor.shape, strict=True)):
         return tensor
-    copy = torch.empty_strided(tuple(tensor.shape), _ints(expected), dtype=tensor.dtype)
+    copy = torch.empty_strided(tuple(tensor.shape), _ints(expected), dtype=tensor.dtype, device=tensor.device)
     return copy.copy_(tensor)
 
 

@@ -1,0 +1,111 @@
+"""From a candidate's source to its launchers: a module of its own in a file that stays where it is.
+
+Triton reads the text of a kernel back from its file, and tracebacks show it, so the source is written into the cache
+under its digest and imported from there. Whether kernels are interpreted or compiled is decided when ``triton`` is
+imported: the judge's worker sets ``TRITON_INTERPRET`` before that, the user's process never does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from ...errors import BuildFailed, CacheUnusable, GpuMissing, TritonMissing
+from ...paths import cache_dir
+from ..cpu import Allocate, Launcher, allocate
+from ..plan import EntryCall, Plan
+
+_INTERPRET = "TRITON_INTERPRET"
+
+
+def interpreting() -> bool:
+    """Does this process interpret kernels on the CPU instead of compiling them?"""
+    return os.environ.get(_INTERPRET, "0") == "1"
+
+
+def check_installed() -> None:
+    """Raise ``TritonMissing`` where triton cannot be imported."""
+    if importlib.util.find_spec("triton") is None:
+        raise TritonMissing("The target triton needs the package triton: pip install 'kernelwright[triton]'.")
+
+
+def load_triton(
+    source: str, plan: Plan, state: Mapping[str, torch.Tensor], allocate_: Allocate = allocate
+) -> Callable[..., Any]:
+    """Make a candidate callable: interpreted on CPU tensors, or on the GPU.
+
+    Raises ``TritonMissing``, ``GpuMissing`` where there is neither a GPU nor the interpreter, and ``BuildFailed``.
+    """
+    check_installed()
+    entries = launchers(source, plan)
+    if interpreting():
+        return Launcher(plan, entries, state, allocate_, blind=True).call
+    if not torch.cuda.is_available():
+        raise GpuMissing("A Triton kernel runs on a GPU, and there is none here that torch can use.")
+    on_gpu = allocator("cuda") if allocate_ is allocate else allocate_
+    return Launcher(plan, entries, state, on_gpu, blind=True, device="cuda").call
+
+
+def allocator(device: str) -> Allocate:
+    """Where outputs lie on a device other than the CPU: torch keeps its memory itself."""
+
+    def make(shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        return torch.empty_strided(shape, strides, dtype=dtype, device=device)
+
+    return make
+
+
+def launchers(source: str, plan: Plan) -> dict[str, Callable[..., Any]]:
+    """The function behind every entry of the plan. Runs the module: what is not ours, only inside a worker."""
+    module = _execute(source)
+    names = [step.entry for step in plan.steps if isinstance(step, EntryCall)]
+    found = {name: getattr(module, name, None) for name in names}
+    lacking = [name for name, function in found.items() if not callable(function)]
+    if lacking:
+        raise BuildFailed(f"The module defines no function {', '.join(lacking)}, which its plan calls.")
+    return {name: function for name, function in found.items() if callable(function)}
+
+
+def _execute(source: str) -> ModuleType:
+    digest = hashlib.sha256(source.encode()).hexdigest()
+    name = f"kernelwright_triton_{digest[:16]}"
+    known = sys.modules.get(name)
+    if known is not None:
+        return known
+    spec = importlib.util.spec_from_file_location(name, _file(source, digest))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a generated module does wrong is its build's fault
+        text = " ".join(str(error).split())[:300]
+        raise BuildFailed(f"The module cannot be imported: {type(error).__name__}: {text}") from error
+    sys.modules[name] = module
+    return module
+
+
+def _file(source: str, digest: str) -> Path:
+    """The source in the cache, put there in one step: another process may read it at any time."""
+    path = cache_dir() / "triton" / digest / "kernel.py"
+    try:
+        if not (path.exists() and path.read_text() == source):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+                file.write(source)
+            os.replace(file.name, path)
+    except OSError as error:
+        raise CacheUnusable(
+            f"The cache folder {cache_dir()} cannot be written ({error.strerror or error}): "
+            "free some space, fix its permissions, or point KERNELWRIGHT_HOME elsewhere."
+        ) from error
+    return path

@@ -1,0 +1,45 @@
+"""Runs Triton candidates in Triton's interpreter: a process of its own, since that is decided at the first import."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import importlib.util
+import multiprocessing
+import os
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+
+from kernelwright.targets import Candidate, load
+
+needs_triton = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="triton is not installed; it has no wheel for every platform"
+)
+
+
+def interpret(candidate: Candidate, *args: Any, state: Mapping[str, torch.Tensor] | None = None) -> Any:
+    """What the candidate returns for these arguments; faults of the process are raised here."""
+    return _process().submit(_run, candidate, args, dict(state or {})).result(timeout=120)
+
+
+def _run(candidate: Candidate, args: tuple[Any, ...], state: dict[str, torch.Tensor]) -> Any:
+    return load(candidate, lambda: None, state)(*args)
+
+
+@functools.cache
+def _process() -> ProcessPoolExecutor:
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+    before = os.environ.get("TRITON_INTERPRET")
+    os.environ["TRITON_INTERPRET"] = "1"  # inherited by the process, which is started by its first task
+    try:
+        pool.submit(int).result(timeout=120)
+    finally:
+        os.environ.pop("TRITON_INTERPRET")
+        if before is not None:
+            os.environ["TRITON_INTERPRET"] = before
+    atexit.register(pool.shutdown)
+    return pool
