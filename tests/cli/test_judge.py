@@ -97,7 +97,12 @@ def test_the_document_names_reason_class_and_evidence(kw: Any, source: Path, ask
     (verdict,) = document["verdicts"]
     assert verdict["status"] == "rejected"
     assert (verdict["category"], verdict["reason"]) == ("value", "Output 0 is [wrong].")
-    assert verdict["checks"][0] == {"structure": "given", "seed": 11, "error": 0.25, "detail": ""}
+    check = verdict["checks"][0]
+    assert {name: check[name] for name in ("structure", "seed", "error")} == {
+        "structure": "given",
+        "seed": 11,
+        "error": 0.25,
+    }
     assert verdict["checks"][1]["error"] is None  # strict JSON has no infinity
     assert verdict["walls"] == [{"name": "network", "stands": True}]
     assert document["summary"] == {"accepted": 0, "rejected": 1, "unjudged": 0}

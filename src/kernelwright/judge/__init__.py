@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from ._rules import read_labels
     from ._session import Session
     from ._submission import SUFFIXES, read_submission
-    from ._verdict import Check, Label, Measurement, OutOfTime, Ratio, Rejected, Verdict
+    from ._verdict import (
+        Check,
+        Label,
+        Measurement,
+        OutOfTime,
+        Ratio,
+        Rejected,
+        Verdict,
+        measurement_from_json,
+        verdict_from_json,
+    )
 
 _HOME = {
     **dict.fromkeys(("dismiss", "start_early"), "_early"),
@@ -25,6 +35,7 @@ _HOME = {
     "read_labels": "_rules",
     "Session": "_session",
     **dict.fromkeys(("Check", "Label", "Measurement", "OutOfTime", "Ratio", "Rejected", "Verdict"), "_verdict"),
+    **dict.fromkeys(("measurement_from_json", "verdict_from_json"), "_verdict"),
 }
 
 __all__ = [
@@ -40,9 +51,11 @@ __all__ = [
     "Verdict",
     "dismiss",
     "judge",
+    "measurement_from_json",
     "read_labels",
     "read_submission",
     "start_early",
+    "verdict_from_json",
 ]
 
 

@@ -76,10 +76,11 @@ _Code = list[tuple[int, int, int, int]]  # operation, jump if true, jump if fals
 
 @dataclass(frozen=True)
 class Filter:
-    """What the list is made for: this process, and the descriptor of its lifeline."""
+    """What the list is made for: this process, the descriptor of its lifeline, and whether it ``shares`` memory."""
 
     process: int
     lifeline: int = -1
+    shares: bool = False  # an oracle hands memory to the others; the judge counts it
 
     def bytecode(self, machine: str) -> bytes:
         """The program for ``machine`` ("x86_64" or "aarch64")."""
@@ -98,6 +99,8 @@ class Filter:
         """What happens at each call of the list; every block ends by returning."""
         blocks: dict[str, _Code] = {name: [(_RETURN, 0, 0, _KILL)] for name in _DEADLY}
         blocks |= {name: [(_RETURN, 0, 0, _EPERM)] for name in _REFUSED}
+        if self.shares:
+            del blocks["memfd_create"]
         for name in ("kill", "tgkill"):  # abort() and raise() are its own affair
             blocks[name] = _only(0, (self.process,), _KILL)
         blocks["socket"] = [*_equals(0, 1, _EPERM), *_equals(0, 16, _EPERM), (_RETURN, 0, 0, _KILL)]

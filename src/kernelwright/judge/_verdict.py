@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import KernelwrightError
 
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison with the float64 oracle: which inputs, the largest error in units of its bound (<= 1 passes)."""
+    """One comparison with the float64 oracle: which inputs, the largest error in units of its bound (<= 1 passes).
+
+    ``structure`` says it to people. What draws the same inputs again: ``seed``, ``law`` of the values, ``layout``,
+    ``sizes`` as pairs of a dynamic dimension and its size, and ``state``, the seed of other parameters (0: none).
+    """
 
     structure: str
     seed: int
     error: float
     detail: str = ""
+    law: str = ""
+    layout: str = "same"
+    sizes: tuple[tuple[int, int], ...] = ()
+    state: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,29 @@ class Measurement:
     rounds: int
     cold: bool  # caches: True when inputs were rotated through more memory than the last-level cache
     notes: tuple[str, ...] = ()
+
+
+def verdict_from_json(content: Mapping[str, Any]) -> Verdict:
+    """The inverse of ``asdict`` after a way through JSON."""
+    fields = {**content, "checks": tuple(_check(check) for check in content["checks"])}
+    fields["labels"] = tuple(Label(**label) for label in content.get("labels", ()))
+    fields["notes"] = tuple(content.get("notes", ()))
+    fields["phases"] = tuple((str(name), float(seconds)) for name, seconds in content.get("phases", ()))
+    return Verdict(**fields)
+
+
+def _check(content: Mapping[str, Any]) -> Check:
+    sizes = tuple((int(dim), int(size)) for dim, size in content.get("sizes", ()))
+    return Check(**{**content, "sizes": sizes})
+
+
+def measurement_from_json(content: Mapping[str, Any], first: str = "eager") -> Measurement:
+    """The inverse of ``asdict`` after a way through sorted JSON; the rival ``first`` comes first again."""
+    fields = {name: content[name] for name in Measurement.__dataclass_fields__ if name in content}
+    names = sorted(content["speedup"], key=lambda name: (name != first, name))
+    speedup = {name: Ratio(**content["speedup"][name]) for name in names}
+    rivals = {name: content["rivals"][name] for name in names}
+    return Measurement(**{**fields, "rivals": rivals, "speedup": speedup, "notes": tuple(content["notes"])})
 
 
 class Rejected(KernelwrightError):

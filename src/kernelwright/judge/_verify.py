@@ -57,8 +57,11 @@ class Case:
         return ", ".join(parts)
 
 
-def verify(session: Session, candidate: Candidate) -> Verdict:
-    """The verdict. Raises ``TaskError`` when the reference fails on the task's own inputs."""
+def verify(session: Session, candidate: Candidate, recorded: Sequence[Check] = ()) -> Verdict:
+    """The verdict. Raises ``TaskError`` when the reference fails on the task's own inputs.
+
+    ``recorded`` checks of an earlier verdict are made again, after those from new seeds.
+    """
     start = session.now()
     limit = _COMPILE_SECONDS if candidate.target == "compile" else session.time_limit
     screen(session)
@@ -73,6 +76,7 @@ def verify(session: Session, candidate: Candidate) -> Verdict:
     checking = session.now()
     missing = loaded.get("missing")
     trial = _Trial(session, candidate, limit, [str(name) for name in missing] if isinstance(missing, list) else ())
+    trial.recorded = tuple(_again(recorded))
     verdict = trial.run(start)
     session.ask_oracle({"op": "settle"})  # the task's own parameters, for whoever comes next
     now = session.now()
@@ -102,6 +106,7 @@ class _Trial:
         self.session, self.candidate, self.limit = session, candidate, limit
         self.missing = missing  # parameters of the reference that it has no way to follow
         self.checks: list[Check] = []
+        self.recorded: tuple[Case, ...] = ()
         self.compared = 0
         self.empty = True
         self.sizes_tried = self.sizes_passed = 0
@@ -151,6 +156,7 @@ class _Trial:
                 case = replace(case, needed=True)
             moved = self.has_state and case.structures[0] in _MILD and self.rng.random() < _MOVED
             yield replace(case, state=self.session.new_seed()) if moved and not self.heavy else case
+        yield from self.recorded
 
     def _with_other_parameters(self) -> Iterator[Case]:
         """A kernel computes with the parameters it is given; and the laws on which nothing trivial passes."""
@@ -242,7 +248,9 @@ class _Trial:
         for seed, structure in zip(seeds, case.structures, strict=True):
             note = self.session.facts["double_fault"]
             detail = str(found.get("detail", "")) or (f"no float64 oracle: {note}" if note else "")
-            self.checks.append(Check(structure if len(case.structures) > 1 else case.text, seed, worst, detail))
+            text = structure if len(case.structures) > 1 else case.text
+            how = (structure, case.layout, tuple(sorted(case.sizes.items())), case.state)
+            self.checks.append(Check(text, seed, worst, detail, *how))
         if category and case.state and self.missing:
             names = ", ".join(self.missing[:3]) + (" and more" if len(self.missing) > 3 else "")
             return _rejected("parameters", f"it does not follow the reference's {names}: {found['detail']}", where)
@@ -251,6 +259,17 @@ class _Trial:
         self.compared += int(found["compared"])
         self.empty &= bool(found["empty"])
         return None
+
+
+def _again(recorded: Sequence[Check]) -> Iterator[Case]:
+    """Cases that draw the inputs of earlier checks once more, each once."""
+    known: set[tuple[object, ...]] = set()
+    for check in recorded:
+        key = (check.law, check.seed, check.layout, check.sizes, check.state)
+        if check.law and key not in known:
+            known.add(key)
+            case = Case((check.law,), layout=check.layout, sizes=dict(check.sizes), needed=True)
+            yield replace(case, seed=check.seed, state=check.state)
 
 
 def choose_sizes(dynamic: Sequence[DynamicSize], default: Sequence[int], rng: random.Random) -> list[dict[int, int]]:

@@ -147,9 +147,9 @@ def isolate(readable: Sequence[str], scratch: str) -> list[Wall]:
     ]
 
 
-def seal(lifeline: int) -> list[Wall]:
+def seal(lifeline: int, *, shares: bool = False) -> list[Wall]:
     """Raise the filter of system calls round all threads. Nothing of it can be lifted again."""
-    missing = Filter(os.getpid(), lifeline).install()
+    missing = Filter(os.getpid(), lifeline, shares).install()
     return [
         Wall("network", not missing, True, missing or "seccomp: no sockets"),
         Wall("programs and processes", not missing, True, missing or "seccomp: no fork, no exec; threads only"),

@@ -13,12 +13,11 @@ from typing import Any
 import kernelwright
 
 from ..archive import Archive, WinnerRow, find_entry, pinned, read_lock
-from ..judge import Check, Label, Measurement, Ratio, Verdict
-from ..machine import describe, fingerprint
+from ..judge import Verdict, measurement_from_json, verdict_from_json
+from ..machine import describe, fingerprint, versions
 from ..targets import Candidate
 from ..targets.cpu import toolchain
 from ..task import Cost, Task
-from ._baselines import EAGER
 from ._outcome import Outcome, Trial
 
 
@@ -83,8 +82,8 @@ class Memory:
             task=self._task,
             status=status,
             winner=candidate,
-            verdict=_verdict(verdict.content),
-            measurement=_measurement(measurement.content),
+            verdict=verdict_from_json(verdict.content),
+            measurement=measurement_from_json(measurement.content),
             candidates=_trials(search.get("trials", ()), known),
             seconds=time.perf_counter() - start,
             reason=search.get("reason", "") if status != "won" else "",
@@ -92,6 +91,7 @@ class Memory:
             cost=Cost(**search["cost"]) if search.get("cost") else None,
             first_winner_seconds=search.get("first_winner_seconds"),
             searched=search.get("searched"),
+            versions=search.get("versions", {}),
         )
         return Recalled(candidate, outcome)
 
@@ -100,7 +100,7 @@ class Memory:
         row = self._archive.verdict(self._task.digest, candidate.digest, self._machine, self._classes)
         if row is None or row.toolchain != self._toolchain or row.status == "unjudged":
             return None
-        return _verdict(row.content)
+        return verdict_from_json(row.content)
 
     def record(self, trial: Trial) -> None:
         """One candidate and what the judge said of it."""
@@ -121,6 +121,7 @@ class Memory:
             **{"searched": outcome.searched, "first_winner_seconds": outcome.first_winner_seconds},
             "cost": asdict(outcome.cost) if outcome.cost is not None else None,
             "trials": [_trial_content(trial) for trial in outcome.candidates],
+            "versions": versions(),
         }
         key = (*self._key, self._machine)
         self._archive.set_winner(*key, outcome.winner.digest, toolchain=self._toolchain, search=search)
@@ -175,28 +176,11 @@ def _trials(contents: Iterable[Mapping[str, Any]], known: Mapping[str, Candidate
     return tuple(
         Trial(
             known[content["candidate"]],
-            _verdict(content["verdict"]),
-            _measurement(content["measurement"]) if content["measurement"] is not None else None,
+            verdict_from_json(content["verdict"]),
+            measurement_from_json(content["measurement"]) if content["measurement"] is not None else None,
             content["seconds"],
             content["compile_seconds"],
         )
         for content in contents
         if content["candidate"] in known
     )
-
-
-def _verdict(content: dict[str, Any]) -> Verdict:
-    fields = {**content, "checks": tuple(Check(**check) for check in content["checks"])}
-    fields["labels"] = tuple(Label(**label) for label in content.get("labels", ()))
-    fields["notes"] = tuple(content.get("notes", ()))
-    fields["phases"] = tuple((str(name), float(seconds)) for name, seconds in content.get("phases", ()))
-    return Verdict(**fields)
-
-
-def _measurement(content: dict[str, Any]) -> Measurement:
-    """JSON of the archive is sorted; eager comes first in a measurement, and pictures are drawn in its order."""
-    fields = {name: content[name] for name in Measurement.__dataclass_fields__ if name in content}
-    names = sorted(content["speedup"], key=lambda name: (name != EAGER.label, name))
-    speedup = {name: Ratio(**content["speedup"][name]) for name in names}
-    rivals = {name: content["rivals"][name] for name in names}
-    return Measurement(**{**fields, "rivals": rivals, "speedup": speedup, "notes": tuple(content["notes"])})

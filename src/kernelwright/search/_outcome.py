@@ -56,7 +56,8 @@ class Outcome:
     served), "unscored" (the task cannot tell right from wrong, or its reference is unusable for judging) or "failed".
     ``measurement`` compares the winner with the rivals "eager" and "compile". ``reason`` is a sentence, empty when won.
     ``first_winner_seconds``: when the first generated candidate was accepted and measured faster than eager.
-    ``searched`` is what the search took when it ran; ``seconds``, what this answer took.
+    ``searched`` is what the search took when it ran; ``seconds``, what this answer took. ``versions`` are those of an
+    archived search; empty where it ran in this process.
     """
 
     task: Task
@@ -71,3 +72,4 @@ class Outcome:
     cost: Cost | None
     first_winner_seconds: float | None = None
     searched: float | None = None
+    versions: dict[str, str] = field(default_factory=dict)
