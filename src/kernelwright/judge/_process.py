@@ -1,4 +1,4 @@
-"""A worker process as its parent sees it: started lazily, watched while it works, killed with all its children.
+"""A worker process as its parent sees it: forked lazily, watched while it works, killed with all its children.
 
 Nothing survives: the worker leads a session of its own that is killed as a group, orphans of its children come back to
 it (subreaper) and are killed too, and a pipe that only the parent holds open tells the kernel when the parent is gone.
@@ -18,17 +18,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import psutil
 
+from . import _zygote
 from ._protocol import Channel, ChannelClosed, ChannelGarbage, ChannelTimeout, Message
 from ._walls import THREADS, Walls, environment, readable
 
-_START_SECONDS = 120.0
+_START_SECONDS = 60.0
 _POLL_SECONDS = 0.02
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 class WorkerLost(Exception):
@@ -59,7 +58,8 @@ class Worker:
         self.standing: Walls | None = None
         self.starts = 0  # how often a process was started: state that lived in an earlier one is gone
         self.start_seconds = 0.0  # what the newest process took until it could answer
-        self._process: subprocess.Popen[bytes] | None = None
+        self._wanted = False  # there is a zygote for it, which may still have to import torch
+        self._process: _zygote.Child | None = None
         self._channel: Channel | None = None
         self._ready = False
         self._serial = 0
@@ -72,37 +72,35 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._wanted and (self._process is None or self._process.poll() is None)
 
     def spawn(self) -> None:
-        """Start the process without waiting until it is ready."""
+        """Begin to start the process; the first request waits until it is there."""
         if self.alive:
             return
         self.kill()
+        _zygote.hold()
+        self._wanted = True
+        self.starts += 1
+
+    def _fork(self, deadline: float) -> None:
+        start = time.monotonic()
         ours, theirs = socket.socketpair()
         read_end, self._lifeline = os.pipe()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by kill()
-        argv = [sys.executable, "-m", "kernelwright.judge._worker", self.role]
-        argv += [str(theirs.fileno()), str(read_end), str(self.memory_limit)]
+        self._scratch = tempfile.mkdtemp(prefix="kernelwright-") if self.walls else ""
+        order: Message = {"role": self.role, "memory": self.memory_limit, "scratch": self._scratch}
         try:
-            self._process = subprocess.Popen(
-                argv,
-                pass_fds=(theirs.fileno(), read_end),
-                start_new_session=True,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._log,
-                env=environment({"PYTHONPATH": str(_ROOT)}) if self.walls else _environment(self.role),
-            )
+            self._process = _zygote.fork(order, [theirs.fileno(), read_end, self._log.fileno()], deadline)
         finally:
             theirs.close()
             os.close(read_end)
         self._channel = Channel(ours)
         self._ready = False
-        self.starts += 1
-        hello: Message = {"sys_path": sys.path}
+        # Walls: it keeps what the zygote knows of the environment. Else it is the user's, to compute as the user does.
+        known = environment({}) if self.walls else dict(os.environ)
+        hello: Message = {"sys_path": sys.path, "environment": known, "began": start}
         if self.walls:
-            self._scratch = tempfile.mkdtemp(prefix="kernelwright-")
             hello["walls"] = {"scratch": self._scratch, "readable": readable(self.readable)}
         self._channel.send(hello)
 
@@ -113,10 +111,8 @@ class Worker:
 
         Raises ``WorkerLost`` (the process is dead then) or ``WorkerFault`` (it lives on).
         """
-        self.spawn()
+        self._start(deadline)
         assert self._channel is not None
-        if not self._ready:
-            self._await_ready(deadline)
         self._serial += 1
         self.resume()
         try:
@@ -166,6 +162,9 @@ class Worker:
         process, self._process = self._process, None
         if process is not None:
             _kill_tree(process)
+        if self._wanted:
+            self._wanted = False
+            _zygote.drop()
         if self._channel is not None:
             self._channel.close()
             self._channel = None
@@ -179,16 +178,27 @@ class Worker:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = ""
 
+    def _start(self, deadline: float) -> None:
+        """The process is there and ready. Raises ``WorkerLost``."""
+        self.spawn()
+        try:
+            if self._process is None:
+                self._fork(deadline)
+            if not self._ready:
+                self._await_ready(deadline)
+        except (ChannelClosed, ChannelGarbage, KeyError, OSError) as error:
+            raise self._lost("crash", f"did not start: {self._log_tail()}") from error
+        except (_zygote.ZygoteLate, ChannelTimeout) as error:
+            raise self._lost("timeout", f"did not start: {self._log_tail()}") from error
+        except _zygote.ZygoteLost as error:
+            raise self._lost("crash", f"did not start: {error}") from error
+
     def _await_ready(self, deadline: float) -> None:
         assert self._channel is not None
-        try:
-            message, _ = self._channel.receive(min(time.monotonic() + _START_SECONDS, deadline))
-            self._baseline, self.start_seconds = int(message["ready"]), float(message["seconds"])
-            self.standing = Walls.from_json(message["walls"])
-            self._whole = self._resident()
-        except (ChannelClosed, ChannelGarbage, ChannelTimeout, KeyError) as error:
-            category = "timeout" if isinstance(error, ChannelTimeout) else "crash"
-            raise self._lost(category, f"did not start: {self._log_tail()}") from error
+        message, _ = self._channel.receive(min(time.monotonic() + _START_SECONDS, deadline))
+        self._baseline, self.start_seconds = int(message["ready"]), float(message["seconds"])
+        self.standing = Walls.from_json(message["walls"])
+        self._whole = self._resident()
         self._ready = True
 
     def _wait(self, deadline: float, seconds: float) -> tuple[Message, list[int]]:
@@ -257,18 +267,7 @@ class Worker:
         return lines[-1] if lines else "no message"
 
 
-def _environment(role: str) -> dict[str, str]:
-    """The user's own environment, so that the worker computes as the user does; the package must be importable."""
-    # The oracle's idle threads must not spin on the cores on which the candidate is being timed.
-    passive = {"OMP_WAIT_POLICY": "passive"} if role == "oracle" else {}
-    if role == "oracle":  # memory that is given back to the kernel is paged in anew, which costs more than its use
-        passive |= {"MALLOC_MMAP_THRESHOLD_": str(4 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
-    root = str(_ROOT)
-    path = os.environ.get("PYTHONPATH", "")
-    return {**os.environ, **passive, "PYTHONPATH": f"{root}{os.pathsep}{path}" if path else root}
-
-
-def _kill_tree(process: subprocess.Popen[Any]) -> None:
+def _kill_tree(process: _zygote.Child) -> None:
     family = []
     with contextlib.suppress(psutil.Error):
         family = psutil.Process(process.pid).children(recursive=True)
@@ -277,7 +276,9 @@ def _kill_tree(process: subprocess.Popen[Any]) -> None:
     for child in family:
         with contextlib.suppress(psutil.Error):
             child.kill()
-    process.kill()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
     process.wait()
 
 

@@ -16,7 +16,7 @@ from .. import errors
 from ..errors import KernelwrightError, ReferenceFailed, ReferenceTooLarge, ReferenceTooSlow, WallsMissing
 from ..targets import Candidate
 from ..task import Cost, Task
-from ._early import default_memory, worker_for
+from ._early import default_memory
 from ._measure import measure, share_sets
 from ._outside import measure_untrusted, verify_untrusted
 from ._process import Worker, WorkerFault, WorkerLost
@@ -25,6 +25,7 @@ from ._verdict import Measurement, OutOfTime, Verdict
 from ._verify import unscored, verify
 from ._walls import explain
 from ._worker import task_to_json
+from ._zygote import import_seconds
 
 
 class Session:
@@ -57,15 +58,11 @@ class Session:
         self.timing_descriptor = -1
         self.shared_sets: list[tuple[str, int]] = []  # structures and seeds that several candidates meet
         self.timed_in = 0  # the candidate process (its number) that holds the sets
-        self._oracle = worker_for("oracle", memory_limit)
-        self._candidate = (
-            Worker("candidate", memory_limit or default_memory(), walls=not unsafe)
-            if untrusted
-            else worker_for("candidate", memory_limit)
-        )
-        self._rivals = Worker("candidate", self._oracle.memory_limit)  # of untrusted candidates; started when needed
+        self.memory_limit = memory_limit or default_memory()
+        self._oracle = Worker("oracle", self.memory_limit)
+        self._candidate = Worker("candidate", self.memory_limit, walls=untrusted and not unsafe)
+        self._rivals = Worker("candidate", self.memory_limit)  # of untrusted candidates; started when needed
         self._guest = ("", 0)  # the untrusted candidate that the process has loaded, and which process that is
-        self.memory_limit = self._oracle.memory_limit
         self._opened = {"oracle": 0, "candidate": 0, "rivals": 0}
         self._state_descriptor = self._payload_descriptor = -1
         self._cost: Cost | None = None
@@ -203,8 +200,8 @@ class Session:
 
     @property
     def start_seconds(self) -> float:
-        """What starting a worker takes here and now: the slower of the two."""
-        return max(self._oracle.start_seconds, self._candidate.start_seconds)
+        """What importing torch and forking a worker took here and now."""
+        return import_seconds() + max(self._oracle.start_seconds, self._candidate.start_seconds)
 
     def new_seed(self) -> int:
         """From the operating system: no candidate can know it."""

@@ -1,4 +1,4 @@
-"""Entry of a worker process: ``python -m kernelwright.judge._worker ROLE SOCKET LIFELINE MEMORY``.
+"""A worker process from within: what the zygote has forked becomes the oracle, or a candidate's process.
 
 Requests come over the socket, one at a time. The lifeline is a pipe that only the parent can close, by dying: the
 kernel then sends SIGIO, whose default action ends the process even while a candidate spins in native code.
@@ -12,8 +12,8 @@ import fcntl
 import os
 import resource
 import signal
-import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -22,16 +22,19 @@ from typing import Any
 from ._protocol import Channel, ChannelClosed, Message
 
 _PR_SET_CHILD_SUBREAPER = 36
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _SLACK = 2 << 30  # bytes beyond the limit before the kernel refuses; the parent, who can say why, kills earlier
 
 
-def main(argv: Sequence[str]) -> None:
-    role, descriptor, lifeline, memory = argv[0], int(argv[1]), int(argv[2]), int(argv[3])
+def run(role: str, channel: Channel, lifeline: int, memory: int) -> None:
+    """Serve until the judge is gone, or says something that is no message."""
     _die_with_parent(lifeline)
-    channel = Channel(socket.socket(fileno=descriptor))
     hello, _ = channel.receive()
     sys.path[:] = hello["sys_path"]
+    _take_environment(hello["environment"])
     walls = _isolate(hello["walls"], lifeline) if "walls" in hello else []
+    if role == "oracle":
+        _rest_quietly()
     serve = _oracle(memory) if role == "oracle" else _candidate()
     _limit_memory(memory)
     if walls:
@@ -41,7 +44,8 @@ def main(argv: Sequence[str]) -> None:
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 2)
     with contextlib.suppress(ChannelClosed):
-        channel.send({"ready": _resident(), "seconds": _age(), "walls": [asdict(w) for w in walls]})
+        seconds = time.monotonic() - hello["began"]
+        channel.send({"ready": _resident(), "seconds": seconds, "walls": [asdict(w) for w in walls]})
         while True:
             message, descriptors = channel.receive()
             reply, shared = _answer(serve, message, descriptors)
@@ -180,6 +184,36 @@ def _task(data: Message, payload: int) -> Any:
     return Task(**fields)
 
 
+def _take_environment(known: dict[str, str]) -> None:
+    for name in os.environ.keys() - known.keys():
+        del os.environ[name]
+    os.environ.update(known)
+
+
+def _rest_quietly() -> None:
+    """Nothing of the oracle may disturb what is timed beside it, nor what the user's process does meanwhile.
+
+    GNU's OpenMP lets idle threads look for work for milliseconds, unless the process has more of them than cores: so it
+    gets a second pool, which does nothing. And memory that goes back to the kernel is paged in anew, which costs more
+    than its use.
+    """
+    import torch
+
+    ready = threading.Event()
+
+    def keep_pool() -> None:
+        torch.zeros(1 << 20).add_(1.0)  # large enough for all threads of a pool of this thread's own
+        ready.set()
+        threading.Event().wait()
+
+    threading.Thread(target=keep_pool, daemon=True).start()
+    ready.wait()
+    with contextlib.suppress(AttributeError):  # where the library is not GNU's
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, (2 << 30) - 1)
+        mallopt(_M_TRIM_THRESHOLD, 1 << 30)
+
+
 def _isolate(data: Message, lifeline: int) -> list[Any]:
     """Walls that must stand before anything is imported that starts threads."""
     from ..machine import find_compiler
@@ -209,19 +243,8 @@ def _limit_memory(memory: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (used + memory + _SLACK, resource.RLIM_INFINITY))
 
 
-def _age() -> float:
-    """Seconds since this process was started."""
-    import psutil
-
-    return max(time.time() - psutil.Process().create_time(), 0.0)
-
-
 def _resident() -> int:
     import psutil
 
     info = psutil.Process().memory_info()
     return int(info.rss - getattr(info, "shared", 0))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
