@@ -13,7 +13,7 @@ import pytest
 
 from kernelwright.errors import WallsMissing
 from kernelwright.judge import Rejected, Session, Verdict
-from kernelwright.judge._outside import _cpu_seconds
+from kernelwright.judge._trial import _cpu_seconds
 from kernelwright.judge._walls import Wall, Walls, stand
 from kernelwright.targets import Candidate
 

@@ -60,7 +60,7 @@ class Rounds:
             start = time.perf_counter()
             self.go(name, [k % len(self.args)])
             times.append(time.perf_counter() - start)
-        return {**self.describe(), "seconds": min(times)}
+        return {**self.describe([0]), "seconds": min(times)}
 
     def stage(self) -> Message:
         """Forget the results of the last round; the state is again what it was."""
@@ -79,11 +79,12 @@ class Rounds:
         self.results, self.called = results, list(calls)
         return {"at": [_addresses(result) for result in results]}
 
-    def describe(self) -> Message:
-        """Shapes, strides and structure of the results."""
+    def describe(self, chosen: Sequence[int]) -> Message:
+        """Shapes, strides and structure of the chosen results."""
         runs = []
-        for k, result in zip(self.called, self.results, strict=True):
-            description = describe_run(result, self.arena, (), self.args[k])
+        for k in chosen:
+            result = self.results[k]
+            description = describe_run(result, self.arena, (), self.args[self.called[k]])
             tensors = [t for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor)]
             runs.append({**description, "strides": [list(t.stride()) for t in tensors]})
         return {"runs": runs}

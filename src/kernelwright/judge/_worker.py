@@ -147,7 +147,7 @@ def _candidate() -> Serve:
         if op == "rounds_stage":
             return rounds.stage(), []
         if op == "rounds_describe":
-            return rounds.describe(), []
+            return rounds.describe(message["runs"]), []
         if op == "rounds_sets":
             return rounds.take_sets(message["sets"], os.dup(descriptors[0])), []
         if op == "rounds_add":
