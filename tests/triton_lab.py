@@ -1,4 +1,4 @@
-"""Runs Triton candidates in Triton's interpreter: a process of its own, since that is decided at the first import."""
+"""Runs Triton candidates in the interpreter, in a process that can do nothing else with Triton afterwards."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import atexit
 import functools
 import importlib.util
 import multiprocessing
-import os
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -27,19 +26,11 @@ def interpret(candidate: Candidate, *args: Any, state: Mapping[str, torch.Tensor
 
 
 def _run(candidate: Candidate, args: tuple[Any, ...], state: dict[str, torch.Tensor]) -> Any:
-    return load(candidate, lambda: None, state)(*args)
+    return load(candidate, lambda: None, state, interpreted=True)(*args)
 
 
 @functools.cache
 def _process() -> ProcessPoolExecutor:
     pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-    before = os.environ.get("TRITON_INTERPRET")
-    os.environ["TRITON_INTERPRET"] = "1"  # inherited by the process, which is started by its first task
-    try:
-        pool.submit(int).result(timeout=120)
-    finally:
-        os.environ.pop("TRITON_INTERPRET")
-        if before is not None:
-            os.environ["TRITON_INTERPRET"] = before
     atexit.register(pool.shutdown)
     return pool

@@ -102,6 +102,8 @@ class CandidateHost:
             inputs, seed = init_inputs(self.task)
             dtype = None if self.task.dtype == "float32" else getattr(torch, self.task.dtype)
             options["construction"] = Construction(inputs, seed, dtype)
+        if candidate.target == "triton":
+            options["interpreted"] = True  # on this memory, whose guards see what a GPU would not show
         return load(candidate, self.reference.call, self.reference.state, **options)
 
     def run(self, case: Message, descriptors: Sequence[int]) -> Message:

@@ -3,6 +3,7 @@
 from ._load import SUBMITTED, TARGETS, check_target, load
 from ._native import decode, encode
 from ._python import CLASS, Construction, PythonCandidate
+from ._standalone import CALLABLE, Standalone, read_standalone, standalone
 from .plan import (
     PLAN_MARK,
     AtenCall,
@@ -19,6 +20,7 @@ from .plan import (
 )
 
 __all__ = [
+    "CALLABLE",
     "CLASS",
     "PLAN_MARK",
     "SUBMITTED",
@@ -31,6 +33,7 @@ __all__ = [
     "Literal",
     "Plan",
     "PythonCandidate",
+    "Standalone",
     "SymbolSpec",
     "TensorSpec",
     "check_target",
@@ -40,4 +43,6 @@ __all__ = [
     "one_file",
     "plan_from_json",
     "plan_to_json",
+    "read_standalone",
+    "standalone",
 ]

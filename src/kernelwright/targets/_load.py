@@ -32,6 +32,7 @@ def load(
     *,
     allocate: Allocate = allocate,
     construction: Construction | None = None,
+    interpreted: bool = False,
 ) -> Callable[..., Any]:
     """Make a candidate callable with the reference's positional arguments.
 
@@ -39,7 +40,7 @@ def load(
     "compile" the candidate's ``schedule`` is the mode of ``torch.compile`` ("default", "max-autotune").
     ``construction`` is known in the judge's worker alone, and with it the targets "python" and "so": elsewhere such a
     candidate raises ``NotServable``, for it would run whatever its author liked in the user's own process. The target
-    "triton" needs a GPU, except in the judge's worker, which interprets.
+    "triton" needs a GPU, except in a process that may be given to ``interpreted`` kernels, as the judge's worker.
     """
     if candidate.target == "eager":
         return reference
@@ -53,7 +54,7 @@ def load(
     if candidate.target == "triton":
         from .triton import load_triton
 
-        return load_triton(candidate.source, candidate.plan, state, allocate)
+        return load_triton(candidate.source, candidate.plan, state, allocate, interpreted=interpreted)
     library = build(candidate.source).library
     if candidate.source.startswith(PLAIN_MARK):
         return load_blind(library, candidate.plan, state, allocate)

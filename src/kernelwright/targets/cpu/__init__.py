@@ -4,17 +4,23 @@ from ._build import INCLUDE, PLAIN_MARK, Built, build, plain, toolchain
 from ._launch import Launcher
 from ._memory import Allocate, allocate
 from ._parts import ENTRIES_MARK, KERNEL_MARK
+from ._recipe import KNOWN_FLAGS, Recipe, flatten, headers_of, recipe
 
 __all__ = [
     "ENTRIES_MARK",
     "INCLUDE",
     "KERNEL_MARK",
+    "KNOWN_FLAGS",
     "PLAIN_MARK",
     "Allocate",
     "Built",
     "Launcher",
+    "Recipe",
     "allocate",
     "build",
+    "flatten",
+    "headers_of",
     "plain",
+    "recipe",
     "toolchain",
 ]

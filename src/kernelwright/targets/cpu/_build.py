@@ -91,6 +91,11 @@ def toolchain() -> str:
     return f"{compiler.identity}, headers and flags {flags[:12]}"
 
 
+def command_flags(source: str, compiler: Compiler) -> tuple[str, ...]:
+    """What the compiler is given for this source, besides where headers lie and which files are meant."""
+    return (*_flags(compiler), *_plain_flags(source, compiler))
+
+
 def _compile(source: str, compiler: Compiler, folder: Path, timeout: float) -> float:
     scratch = Path(tempfile.mkdtemp(dir=folder))
     start = time.perf_counter()

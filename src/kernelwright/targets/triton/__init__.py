@@ -1,6 +1,6 @@
 """NVIDIA GPUs through Triton: interpreted in the judge's worker, compiled ahead of time, launched on a GPU."""
 
-from ._module import check_installed, interpreting, load_triton
+from ._module import check_installed, load_triton
 from ._occupancy import SimtTile, blocks_per_sm, occupancy, register_bound, simt_tiles, suits
 from ._report import BuildReport, KernelBuild, predict, report, reports
 
@@ -10,7 +10,6 @@ __all__ = [
     "SimtTile",
     "blocks_per_sm",
     "check_installed",
-    "interpreting",
     "load_triton",
     "occupancy",
     "predict",

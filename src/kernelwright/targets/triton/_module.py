@@ -2,12 +2,14 @@
 
 Triton reads the text of a kernel back from its file, and tracebacks show it, so the source is written into the cache
 under its digest and imported from there. Whether kernels are interpreted or compiled is decided when ``triton`` is
-imported: the judge's worker sets ``TRITON_INTERPRET`` before that, the user's process never does.
+imported. The judge's worker interprets; torch has imported triton there already, so it is imported once more.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import importlib
 import importlib.util
 import os
 import sys
@@ -24,13 +26,6 @@ from ...paths import cache_dir
 from ..cpu import Allocate, Launcher, allocate
 from ..plan import EntryCall, Plan
 
-_INTERPRET = "TRITON_INTERPRET"
-
-
-def interpreting() -> bool:
-    """Does this process interpret kernels on the CPU instead of compiling them?"""
-    return os.environ.get(_INTERPRET, "0") == "1"
-
 
 def check_installed() -> None:
     """Raise ``TritonMissing`` where triton cannot be imported."""
@@ -39,20 +34,30 @@ def check_installed() -> None:
 
 
 def load_triton(
-    source: str, plan: Plan, state: Mapping[str, torch.Tensor], allocate_: Allocate = allocate
+    source: str, plan: Plan, state: Mapping[str, torch.Tensor], allocate_: Allocate = allocate, *, interpreted: bool
 ) -> Callable[..., Any]:
-    """Make a candidate callable: interpreted on CPU tensors, or on the GPU.
+    """Make a candidate callable: ``interpreted`` on CPU tensors, else on the GPU.
 
-    Raises ``TritonMissing``, ``GpuMissing`` where there is neither a GPU nor the interpreter, and ``BuildFailed``.
+    Once a process has interpreted it can do nothing else with Triton, so only the judge's worker does. Raises
+    ``TritonMissing``, ``GpuMissing`` and ``BuildFailed``.
     """
     check_installed()
-    entries = launchers(source, plan)
-    if interpreting():
-        return Launcher(plan, entries, state, allocate_, blind=True).call
+    if interpreted:
+        _become_interpreter()
+        return Launcher(plan, launchers(source, plan), state, allocate_, blind=True).call
     if not torch.cuda.is_available():
         raise GpuMissing("A Triton kernel runs on a GPU, and there is none here that torch can use.")
     on_gpu = allocator("cuda") if allocate_ is allocate else allocate_
-    return Launcher(plan, entries, state, on_gpu, blind=True, device="cuda").call
+    return Launcher(plan, launchers(source, plan), state, on_gpu, blind=True, device="cuda").call
+
+
+@functools.cache
+def _become_interpreter() -> None:
+    """Import triton anew, this time to interpret. Its native part stays: it can be initialised once."""
+    for name in [n for n in sys.modules if n.partition(".")[0] == "triton" and not n.startswith("triton._C")]:
+        del sys.modules[name]
+    os.environ["TRITON_INTERPRET"] = "1"
+    importlib.import_module("triton.language")
 
 
 def allocator(device: str) -> Allocate:

@@ -1,4 +1,5 @@
-// Transposed convolutions with a stride: all phases of the result in one pass over the input.
+// Transposed convolutions with a stride: all phases of the result in one pass over the input. And convolutions, as the case
+// of one phase.
 //
 // Lanes run along the input, row after row of a padded copy that is read where it lies: every tap is another offset. A
 // register tile holds all residues of some result channels along the row, which then lie side by side in the result.
@@ -27,6 +28,26 @@ struct Shape {
   int64_t front, copy, chunk;                       // elements before and in a padded copy; tiles per panel of weights
   int64_t weight_group, weight_channel, weight_out;  // strides
 };
+
+// The part of an input that becomes one part of a padded copy: channels, planes, rows and columns.
+struct Part {
+  int64_t size[4], stride[4], pitch[4];
+};
+
+template <int STEP, class S>
+KW_ONCE void lay(float* to, const S* from, const Part& part) {
+  for (int64_t c = 0; c < part.size[0]; ++c)
+    for (int64_t z = 0; z < part.size[1]; ++z)
+      for (int64_t y = 0; y < part.size[2]; ++y) {
+        const S* p = from + c * part.stride[0] + z * part.stride[1] + y * part.stride[2];
+        float* d = to + c * part.pitch[0] + z * part.pitch[1] + y * part.pitch[2];
+        for (int64_t left = part.size[3]; left > 0; left -= 16, p += 16 * STEP, d += 16) {
+          int n = static_cast<int>(min<int64_t>(16, left));
+          if constexpr (STEP == 1) store(d, load(p, n), n);
+          else store(d, gather(p, STEP, n), n);
+        }
+      }
+}
 
 // B lies at `p`, displaced by each step's offset.
 template <int NV>
@@ -126,8 +147,8 @@ KW_INLINE void finish_tile(const Shape& s, const Phase& phase, int64_t unit, int
   }
 }
 
-// Threads pack the weights together, then share the tiles of all units (groups of images) evenly. `enter(unit, to, first)`
-// pads the unit's input.
+// Threads pack the weights together, then share the tiles of all units (groups of images) evenly. `enter(unit, to)` lays
+// the unit's input out between zeros.
 template <class Tl, int PHASES, class W, class Enter, class Finish>
 KW_INLINE void product(const Tl& tl, const Shape& s, const Phase (&phase)[PHASES], const Tap* tap, int threads,
                        char* scratch, const W* w, const Enter& enter, const Finish& finish) {
@@ -158,7 +179,7 @@ KW_INLINE void product(const Tl& tl, const Shape& s, const Phase (&phase)[PHASES
       for (; rest >= tiles[p] * phase[p].planes; ++p) rest -= tiles[p] * phase[p].planes;
       const Phase& ph = phase[p];
       int64_t plane = rest / tiles[p], q = rest % tiles[p], run = min(min(tiles[p] - q, end - i), s.chunk);
-      if (unit != entered) enter(unit, copy + s.front, entered < 0);
+      if (unit != entered) enter(unit, copy + s.front);
       entered = unit;
       const float* from = packed + unit % s.groups * group_size + ph.first * panels * each;
       const float* x = copy + s.front + ph.lane + plane * s.plane_pitch;
