@@ -1,0 +1,231 @@
+"""What is proved of the accesses of a kernel: they stay inside their buffers, threads do not meet, outputs are covered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations_with_replacement
+
+from ._numbers import (
+    Condition,
+    Fact,
+    Number,
+    Variable,
+    at_least,
+    either,
+    equal,
+    less,
+    mentioned,
+    number,
+    variables,
+)
+from ._solver import Solver, Unanswered, bounds_of, box, image, relation
+from ._values import Access, Buffer, Pointer, Unproved
+
+Place = tuple[Buffer, str, int]  # a buffer, where in it a pointer was made, and of which width
+
+
+def place(pointer: Pointer) -> Place:
+    return pointer.buffer, str(pointer.base), pointer.width
+
+
+# ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_inside(solver: Solver, accesses: Iterable[Access]) -> None:
+    """No access leaves its buffer."""
+    seen = set()
+    for access in accesses:
+        pointer = access.pointer
+        buffer = pointer.buffer
+        if buffer.size is None:
+            raise Unproved(f"the size of {buffer.name} is not known")
+        key = (id(buffer), str(pointer.base), _text(pointer.index), access.condition)
+        if key in seen:
+            continue
+        seen.add(key)
+        if pointer.width == buffer.width and pointer.base.value == 0:
+            first, last, size = pointer.index, pointer.index + 1, buffer.size
+        else:
+            first = pointer.base + pointer.index * pointer.width
+            last, size = first + pointer.width, buffer.size * buffer.width
+        if first.low >= 0 and (size - last).low >= 0:
+            continue
+        outside: Condition = either(less(first, 0), less(size, last))
+        if not solver.impossible([access.condition, outside]):
+            kind = "writes" if access.write else "reads"
+            read = [v for v in variables([first], [access.condition]) if v.kind == "data"]
+            why = f" (it depends on {read[0].name} that is only known at run time)" if read else ""
+            raise Unproved(f"line {access.line} {kind} {buffer.name} where it may not be inside{why}")
+
+
+def _text(n: Number) -> tuple[object, ...]:
+    return (frozenset((v.number, c) for v, c in n.terms.items()), n.constant)
+
+
+# ── threads ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_races(solver: Solver, accesses: Sequence[Access]) -> None:
+    """No place is written by one parallel item and touched by another."""
+    phases: dict[int, list[Access]] = {}
+    for access in accesses:
+        private = access.pointer.buffer.role == "own" and access.pointer.buffer.phase is not None
+        if access.phase is not None and not private:
+            phases.setdefault(access.phase, []).append(access)
+    for found in phases.values():
+        written = {a.pointer.buffer for a in found if a.write}
+        shared = _distinct(a for a in found if a.pointer.buffer in written)
+        for one, other in combinations_with_replacement(shared, 2):
+            if (one.write or other.write) and one.pointer.buffer is other.pointer.buffer:
+                _check_pair(solver, one, other)
+
+
+def _distinct(accesses: Iterable[Access]) -> list[Access]:
+    found = {(a.pointer.buffer, str(a.pointer.base), _text(a.pointer.index), a.condition, a.write): a for a in accesses}
+    return list(found.values())
+
+
+def _check_pair(solver: Solver, one: Access, other: Access) -> None:
+    if place(one.pointer) != place(other.pointer):
+        return  # different temporaries: check_apart sees to them
+    copy = _copied(other)
+    apart = _apart(one, copy)
+    meeting = equal(one.pointer.index, copy.pointer.index)
+    if not solver.impossible([one.condition, copy.condition, apart, meeting]):
+        kind = "write" if one.write and other.write else "touch"
+        lines = f"line {one.line}" if one.line == other.line else f"lines {one.line} and {other.line}"
+        raise Unproved(f"two threads may {kind} the same element of {one.pointer.buffer.name} ({lines})")
+
+
+def _apart(one: Access, other: Access) -> Condition:
+    """The two are different parallel items, as far as they come from the same splits."""
+    mine, others = dict(one.items), dict(other.items)
+    result: Condition = ()
+    for split in mine.keys() & others.keys():
+        differ: Condition = ((),)
+        for a, b in zip(mine[split], others[split], strict=True):
+            x, y = Number({a: 1}), Number({b: 1})
+            differ = either(differ, ((((Fact(x - y - 1)),), ((Fact(y - x - 1)),)),))
+        result = (*result, *differ)
+    return result
+
+
+def _copied(access: Access) -> Access:
+    """The same access at another moment: counters and what depends on them are other variables."""
+    every = variables([access.pointer.index, *(Number({v: 1}) for v in access.loops)], [access.condition])
+    fresh: dict[Variable, Variable] = {}
+    for v in every:
+        if v.kind != "size":
+            fresh[v] = Variable(v.kind, v.name, v.low, v.high)
+    for v, copy in fresh.items():
+        copy.definition = _with(v.definition, fresh)
+    pointer = access.pointer
+    moved = Pointer(pointer.buffer, pointer.base, pointer.width, _number_with(pointer.index, fresh), pointer.whole)
+    items = tuple((split, tuple(fresh.get(v, v) for v in found)) for split, found in access.items)
+    return Access(
+        moved, access.write, _with(access.condition, fresh), access.certain,
+        tuple(fresh.get(v, v) for v in access.loops), items, access.phase, access.kernel, access.line,
+    )  # fmt: skip
+
+
+def _number_with(n: Number, fresh: dict[Variable, Variable]) -> Number:
+    return Number({fresh.get(v, v): c for v, c in n.terms.items()}, n.constant)
+
+
+def _with(condition: Condition, fresh: dict[Variable, Variable]) -> Condition:
+    return tuple(
+        tuple(tuple(Fact(_number_with(f.left, fresh), f.equal) for f in facts) for facts in clause)
+        for clause in condition
+    )
+
+
+def check_apart(solver: Solver, accesses: Sequence[Access]) -> None:
+    """Temporaries of one kernel that share the workspace do not overlap."""
+    groups: dict[Place, list[Access]] = {}
+    for access in accesses:
+        if access.pointer.buffer.role == "scratch":
+            groups.setdefault(place(access.pointer), []).append(access)
+    spans = []
+    for found in groups.values():
+        pointer = found[0].pointer
+        low = min(_lowest(solver, a, -1) for a in found)
+        high = max(_lowest(solver, a, 1) for a in found)
+        base = pointer.base.value
+        if base is None:
+            raise Unproved("a temporary lies at a place that is not constant")
+        spans.append((base + low * pointer.width, base + (high + 1) * pointer.width, any(a.write for a in found)))
+    spans.sort()
+    for (_, end, one), (start, _, other) in zip(spans, spans[1:], strict=False):
+        if start < end and (one or other):
+            raise Unproved(f"two temporaries may overlap at byte {start} of the workspace")
+
+
+def _lowest(solver: Solver, access: Access, sign: int) -> int:
+    """The least index of an access, or the greatest."""
+    index = access.pointer.index
+    bound = index.high if sign > 0 else index.low
+    if abs(bound) < 1 << 40:
+        exact = solver.extreme(index, access.condition, sign)
+        return bound if exact is None else exact
+    exact = solver.extreme(index, access.condition, sign)
+    if exact is None:
+        raise Unproved("how far a temporary reaches is not known")
+    return exact
+
+
+# ── coverage ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_covered(solver: Solver, buffer: Buffer, accesses: Sequence[Access]) -> None:
+    """Every element of an output is written whatever the data."""
+    written = [a for a in accesses if a.write and a.pointer.buffer is buffer and _sure(a)]
+    assert buffer.size is not None
+    if buffer.size.high <= 0:
+        return
+    sizes = [v for v in variables([buffer.size], []) if v.kind == "size"]
+    every = {v for a in written for v in variables([a.pointer.index], [a.condition]) if v.kind == "size"}
+    sizes = sorted({*sizes, *every}, key=lambda v: v.number)
+    texts = [image([a.pointer.index], a.condition, sizes) for a in _distinct(written)]
+    whole = box([buffer.size], sizes)
+    if not texts or not solver.covers(whole, texts):
+        raise Unproved(f"some element of {buffer.name} may not be written")
+
+
+def _sure(access: Access) -> bool:
+    """Does the access happen, and where is known, whatever the data?"""
+    if not access.certain:
+        return False
+    return all(v.kind != "data" for v in variables([access.pointer.index], [access.condition]))
+
+
+def rewritten(solver: Solver, buffer: Buffer, accesses: Sequence[Access]) -> bool:
+    """May an element be written more than once (by one thread, one after the other)?"""
+    written = _distinct(a for a in accesses if a.write and a.pointer.buffer is buffer)
+    for one, other in combinations_with_replacement(written, 2):
+        try:
+            if one is other:
+                again = not solver.injective(relation(one.loops, [one.pointer.index], one.condition))
+            else:
+                copy = _copied(other)
+                again = not solver.impossible(
+                    [one.condition, copy.condition, equal(one.pointer.index, copy.pointer.index)]
+                )
+        except Unanswered:
+            return True
+        if again:
+            return True
+    return False
+
+
+__all__ = [
+    "Solver",
+    "at_least",
+    "bounds_of",
+    "check_apart",
+    "check_covered",
+    "check_inside",
+    "check_races",
+    "mentioned",
+    "number",
+    "rewritten",
+]
