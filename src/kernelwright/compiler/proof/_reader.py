@@ -285,6 +285,8 @@ class Reader:
             named = flat(kind)
             made = Structure(named, value)
             return _axes(made) or made
+        if isinstance(value, Pointer):
+            return value
         if word in ("int", "int32_t"):
             return self.narrow(value)
         if word in WHOLE and not isinstance(value, Number | Share):
