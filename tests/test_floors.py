@@ -22,6 +22,7 @@ FLOORS = {
     "archive": 2,
     "judge": 3,
     "compiler": 4,
+    "evidence": 4,
     "kernels": 4,
     "llm": 4,
     "search": 5,

@@ -113,3 +113,19 @@ class TritonMissing(KernelwrightError):
 
 class GpuMissing(KernelwrightError):
     """What runs on a GPU alone was asked for on a machine without one."""
+
+
+class BundleInvalid(KernelwrightError):
+    """A file is no bundle of evidence, or its parts are not those that its manifest lists."""
+
+
+class BundleTooNew(BundleInvalid):
+    """A bundle was written by a newer version of kernelwright."""
+
+
+class ExportImpossible(KernelwrightError):
+    """What is to be exported cannot be said in the form that was asked for."""
+
+
+class TraceInvalid(KernelwrightError):
+    """A file is not of the FlashInfer Trace schema, or uses a part of it that is not supported."""
