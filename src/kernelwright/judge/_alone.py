@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,7 @@ from ._findings import EXTENSION
 from ._rules import read_labels
 from ._session import Session
 from ._submission import python_fault, read_submission
-from ._verdict import Label, Verdict
+from ._verdict import Check, Label, Verdict
 
 _OURS = ("baseline", "compiler")  # proposers whose candidates this program has written itself
 
@@ -31,14 +31,16 @@ class Judge:
     """Judges candidates of any tasks one after the other, with processes kept as long as the task is the same.
 
     ``time_limit``: seconds for one request to a worker; ``memory_limit``: bytes for each; ``unsafe``: judge what others
-    have written even where the walls around it do not stand. A context manager that leaves no process behind.
+    have written even where the walls around it do not stand; ``foreign``: the tasks are strangers' too, and run behind
+    walls. A context manager that leaves no process behind.
     """
 
     def __init__(
         self, *, time_limit: float = 60.0, memory_limit: int | None = None, unsafe: bool = False,
-        clock: Clock = time.perf_counter,
+        foreign: bool = False, clock: Clock = time.perf_counter,
     ) -> None:  # fmt: skip
         self._limits, self._unsafe, self._clock = (time_limit, memory_limit), unsafe, clock
+        self._foreign = foreign
         self._session: Session | None = None
 
     def __enter__(self) -> Judge:
@@ -66,9 +68,12 @@ class Judge:
         standing = self._session.worker.standing if self._session is not None and self._session.untrusted else None
         return standing.to_json() if standing is not None else []
 
-    def judge(self, task: Task | str | Path, candidate: Candidate | str | Path) -> Verdict:
+    def judge(
+        self, task: Task | str | Path, candidate: Candidate | str | Path, recorded: Sequence[Check] = ()
+    ) -> Verdict:
         """The verdict. ``task``: one, or its SOURCE; ``candidate``: one, or a file of the forms of a submission.
 
+        ``recorded`` checks of an earlier verdict are made again besides those from new seeds.
         Raises ``TaskError`` for a task that cannot be judged against, ``SubmissionInvalid`` for a file that is no
         candidate, and ``WallsMissing`` where what others wrote cannot be shut in.
         """
@@ -90,18 +95,20 @@ class Judge:
         builds = any(label.name == EXTENSION for label in labels)
         if builds and not self._unsafe:
             return Verdict("unjudged", _BUILDS, "walls", (), ruled - begin, labels, phases=phases)
-        verdict = self._verify(task, candidate, ruled, walls=not builds)
+        verdict = self._verify(task, candidate, recorded, ruled, walls=not builds)
         verdict = replace(verdict, phases=(*phases, *verdict.phases), seconds=self._clock() - begin)
         return replace(verdict, labels=(*labels, *verdict.labels))
 
-    def _verify(self, task: Task, candidate: Candidate, begin: float, *, walls: bool) -> Verdict:
+    def _verify(
+        self, task: Task, candidate: Candidate, recorded: Sequence[Check], begin: float, *, walls: bool
+    ) -> Verdict:
         session = self._session_for(task, untrusted=candidate.proposer not in _OURS and walls)
         session.admit(candidate)
         session.start()
         started = self._clock()
         unscored = session.unscored  # before the candidate is there: what it says is of the task alone
         screened = self._clock()
-        verdict = session.verify(candidate)
+        verdict = session.verify(candidate, recorded)
         rest = self._clock() - screened - sum(seconds for _, seconds in verdict.phases)
         phases = (("start", started - begin), ("screen", screened - started), *verdict.phases, ("watch", rest))
         verdict = replace(verdict, phases=phases)
@@ -116,8 +123,9 @@ class Judge:
         if self._session is None:
             time_limit, memory_limit = self._limits
             self._session = Session(
-                task, time_limit=time_limit, memory_limit=memory_limit, untrusted=untrusted, unsafe=self._unsafe
-            )
+                task, time_limit=time_limit, memory_limit=memory_limit,
+                untrusted=untrusted, unsafe=self._unsafe, foreign=self._foreign,
+            )  # fmt: skip
         elif self._session.task.digest != task.digest:
             self._session.turn_to(task)
         return self._session

@@ -136,6 +136,10 @@ class Worker:
             raise WorkerFault(str(reply["fault"]), str(reply.get("text", "")), reply)
         return reply, received
 
+    def wait(self) -> None:
+        """Until it is ready, which says which of its walls stand. Raises ``WorkerLost``."""
+        self._start(math.inf)
+
     @property
     def process(self) -> int:
         """The operating system's number of the process, which must have been started."""

@@ -21,7 +21,7 @@ from ._measure import measure, share_sets
 from ._outside import measure_untrusted, verify_untrusted
 from ._process import Worker, WorkerFault, WorkerLost
 from ._protocol import Message
-from ._verdict import Measurement, OutOfTime, Verdict
+from ._verdict import Check, Measurement, OutOfTime, Verdict
 from ._verify import unscored, verify
 from ._walls import explain
 from ._worker import task_to_json
@@ -37,6 +37,7 @@ class Session:
     worker and raises ``OutOfTime``, which says nothing about the candidate.
     ``untrusted``: candidates come from elsewhere than our compiler: each runs behind walls in a process of its own and
     is timed from outside. ``WallsMissing`` is raised when essential ones do not stand; ``unsafe`` does without walls.
+    ``foreign``: the task itself was written by strangers: whatever runs its reference does so behind walls, too.
     Any method may raise ``TaskError`` when the reference cannot be used. Threads may share it.
     """
 
@@ -48,9 +49,11 @@ class Session:
         memory_limit: int | None = None,
         untrusted: bool = False,
         unsafe: bool = False,
+        foreign: bool = False,
     ) -> None:
         self.task = task
         self.untrusted, self.unsafe = untrusted, unsafe
+        shut_in = foreign and not unsafe
         self.time_limit = time_limit
         self.deadline: float | None = None
         self.facts: Message = {}  # what the oracle found out about the reference
@@ -59,9 +62,10 @@ class Session:
         self.shared_sets: list[tuple[str, int]] = []  # structures and seeds that several candidates meet
         self.timed_in = 0  # the candidate process (its number) that holds the sets
         self.memory_limit = memory_limit or default_memory()
-        self._oracle = Worker("oracle", self.memory_limit)
+        self._oracle = Worker("oracle", self.memory_limit, walls=shut_in)
         self._candidate = Worker("candidate", self.memory_limit, walls=untrusted and not unsafe)
-        self._rivals = Worker("candidate", self.memory_limit)  # of untrusted candidates; started when needed
+        # Of untrusted candidates; started when needed.
+        self._rivals = Worker("candidate", self.memory_limit, walls=shut_in)
         self._guest = ("", 0)  # the untrusted candidate that the process has loaded, and which process that is
         self._opened = {"oracle": 0, "candidate": 0, "rivals": 0}
         self._state_descriptor = self._payload_descriptor = -1
@@ -88,12 +92,16 @@ class Session:
             self._open_oracle()
             self._open_candidate()
 
-    def verify(self, candidate: Candidate) -> Verdict:
-        """Is the candidate right? Whatever it does costs it its verdict and nothing else."""
+    def verify(self, candidate: Candidate, recorded: Sequence[Check] = ()) -> Verdict:
+        """Is the candidate right? Whatever it does costs it its verdict and nothing else.
+
+        ``recorded`` checks of an earlier verdict are made again besides.
+        """
         with self._lock:
             self.admit(candidate)
             self.start()
-            return verify_untrusted(self, candidate) if self.untrusted else verify(self, candidate)
+            check = verify_untrusted if self.untrusted else verify
+            return check(self, candidate, recorded)
 
     def measure(
         self, candidate: Candidate, rivals: Sequence[Candidate], *, seconds: float, checked: int = 3
@@ -238,6 +246,7 @@ class Session:
         if self._opened["oracle"] == self._oracle.starts:
             return
         message = {"op": "open", "task": task_to_json(self.task), "seed": self.new_seed()}
+        self._require_walls(self._oracle)
         self.facts, descriptors = self._ask_oracle(message, [self._payload()], self.time_limit)
         if self._state_descriptor >= 0:
             os.close(self._state_descriptor)
@@ -268,9 +277,21 @@ class Session:
             return
         self._candidate.kill()
         self._ask_oracle({"op": "settle"}, (), self.time_limit)
+        self._require_walls(self._rivals)
         self._open_task(self._rivals)
         self._request(self._rivals, {"op": "own_state"}, (), self.time_limit)
         self._opened["rivals"] = self._rivals.starts
+
+    def _require_walls(self, worker: Worker) -> None:
+        """Before a process that was to raise walls hears of a task that strangers wrote."""
+        if not worker.walls:
+            return
+        try:
+            worker.wait()
+        except WorkerLost as lost:
+            raise ReferenceFailed(f"The process for the reference of {self.task.name} {lost.reason}.") from lost
+        if worker.standing is None or worker.standing.missing:
+            raise WallsMissing(explain(worker.standing))
 
     def _open_task(self, worker: Worker) -> None:
         message = {"op": "open", "task": task_to_json(self.task)}
