@@ -110,17 +110,7 @@ def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: 
         else:
             code = emit_loops(program, kernel.group, name, schedule)
         steps.append(replace(code, when=condition(first)))
-    assembled = assemble(
-        program,
-        steps,
-        sources=tuple(("literal", name) if kind == "constant" else (kind, name) for kind, name in captured.sources),
-        results=tuple(program.outputs[r] if isinstance(r, int) else {"value": r.value} for r in captured.results),
-        treespec=None if _is_leaf(captured.treespec) else captured.treespec,
-        mutations=captured.mutations,
-        constants=captured.constants,
-        literals=tuple(_literal(name, tensor) for name, tensor in captured.lifted.items()),
-        title=title,
-    )
+    assembled = assemble(program, steps, title=title, **bindings(captured, program))
     label = "compiler" + "".join(f"/k{number}={position}" for number, position in sorted(choice.items()) if position)
     return Candidate(
         target="cpu",
@@ -131,6 +121,18 @@ def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: 
         schedule=json.dumps(decisions, sort_keys=True, default=str),
         notes=program.notes,
     )
+
+
+def bindings(captured: Captured, program: Program) -> dict[str, Any]:
+    """What a plan takes over from the capture: where inputs come from, what is returned, and in which shape."""
+    return {
+        "sources": tuple(("literal", name) if kind == "constant" else (kind, name) for kind, name in captured.sources),
+        "results": tuple(program.outputs[r] if isinstance(r, int) else {"value": r.value} for r in captured.results),
+        "treespec": None if _is_leaf(captured.treespec) else captured.treespec,
+        "mutations": captured.mutations,
+        "constants": captured.constants,
+        "literals": tuple(_literal(name, tensor) for name, tensor in captured.lifted.items()),
+    }
 
 
 def _hand_out(program: Program, bound: frozenset[str]) -> Program:
