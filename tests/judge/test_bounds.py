@@ -294,3 +294,45 @@ def test_a_sum_split_between_threads_cancels_within_its_bound(threads: int) -> N
 
     assert judged(lambda x: x.sum(0), (x,), split).error <= 1.0
     assert judged(lambda x: x.sum(0), (x,), lambda x: split(x[:-1])).error > 1.0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_left_of_large_numbers_among_clamped_neighbours(seed: int) -> None:
+    """A few results of 1000 - 998 stand alone: their bound cannot come from neighbours that nothing can move."""
+    generator = torch.Generator().manual_seed(seed)
+    charge, current = (1e3 * torch.randn(6, 64, 64, generator=generator) for _ in range(2))
+
+    def step(charge: torch.Tensor, current: torch.Tensor) -> torch.Tensor:
+        return (0.9 * charge + current).clamp(-2.0, 3.0)
+
+    def fused(charge: torch.Tensor, current: torch.Tensor) -> torch.Tensor:
+        factor = torch.tensor(0.9).double()  # as a kernel holds it: the float32 next to it, and one rounding in the end
+        return (factor * charge.double() + current.double()).float().clamp(-2.0, 3.0)
+
+    assert judged(step, (charge, current), fused).error <= 1.0
+    assert judged(step, (charge, current), lambda p, c: (0.9001 * p + c).clamp(-2.0, 3.0)).error > 1.0
+    assert judged(step, (charge, current), lambda p, c: fused(p, c) + 1e-3).error > 1.0
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("correction", [0, 1])
+def test_variances_of_rows_that_are_nearly_all_zero(seed: int, correction: int) -> None:
+    """Equal squares are rounded alike, step after step in one direction."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(48, 96, generator=generator) * (torch.rand(48, 96, generator=generator) < 0.05)
+
+    def norm(x: torch.Tensor) -> torch.Tensor:
+        return (x - x.mean(1, True)) * torch.rsqrt(x.var(1, correction=correction, keepdim=True) + 1e-3)
+
+    def in_order(x: torch.Tensor, less: int = correction) -> torch.Tensor:
+        mean, squares = torch.zeros(48), torch.zeros(48)
+        for column in range(96):
+            mean = mean + x[:, column]
+        mean = mean / 96
+        for column in range(96):
+            squares = squares + (x[:, column] - mean) ** 2
+        return (x - mean[:, None]) / torch.sqrt(squares / (96 - less) + 1e-3)[:, None]
+
+    assert judged(norm, (x,), in_order).error <= 1.0
+    assert judged(norm, (x,), lambda x: in_order(x, 1 - correction)).error > 1.0
+    assert judged(norm, (x,), lambda x: in_order(x) * (1 + 1e-4)).error > 1.0

@@ -265,8 +265,10 @@ def _perturbed(leaf: Any, noise: float, generator: torch.Generator, dtype: torch
     else:
         return leaf.clone()
     if noise:
-        signs = torch.randint(0, 2, leaf.shape, generator=generator, dtype=torch.int8)
-        result.mul_(signs.to(torch.float64).mul_(2 * noise).add_(1.0 - noise).to(result.real.dtype))
+        # Four values, 3/4 and 5/4 of either sign: of two alone, operands that cancel would move together half the time.
+        step = torch.randint(0, 4, leaf.shape, generator=generator, dtype=torch.int8).to(torch.float64)
+        size = step.remainder(2.0).mul_(0.5).add_(0.75).mul_(noise)
+        result.mul_(torch.where(step < 2.0, size, -size).add_(1.0).to(result.real.dtype))
     return result
 
 

@@ -8,8 +8,9 @@ equalities keep their meaning (in float64 arithmetic there is no grid: what only
 Operators that reduce ``n`` terms get their operands and their result moved by the random walk of such a sum, which
 grows with the partial sums on the way (of sorted numbers they are far larger than what is left in the end) and, where
 the same term is added again and again, with their number: these roundings all go one way. Those that consist of steps
-are taken apart by torch's own decompositions. Variances are computed in two passes or, where asked for, in one:
-``E[x^2] - E[x]^2``, as textbooks have it, loses ``(mean / deviation)^2`` rounding units.
+are taken apart by torch's own decompositions, and variances, too: in two passes or, where asked for, in one
+(``E[x^2] - E[x]^2``, as textbooks have it, loses ``(mean / deviation)^2`` rounding units). Numbers in the program's
+text are rounded like all others: an honest kernel that multiplies by 0.9 multiplies by the float32 next to it.
 (Monte Carlo arithmetic: D. S. Parker, 1997.)
 """
 
@@ -19,6 +20,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -45,7 +47,7 @@ _STAYS = {
 }  # fmt: skip
 _STATIONS = 8
 _ODD = -7046029254386353131  # of the golden ratio
-_VARIANCES = {getattr(torch.ops.aten, n).correction for n in ("var", "var_mean", "std", "std_mean")}
+_VARIANCES = ("var", "var_mean", "std", "std_mean")
 
 
 class Rounding(TorchDispatchMode):
@@ -68,14 +70,16 @@ class Rounding(TorchDispatchMode):
         if steps is not None:
             with self:
                 return steps(*args, **kwargs)
-        if self.one_pass and func in _VARIANCES:
+        name = func.overloadpacket.__name__
+        if name in _VARIANCES:
             with self:
-                return _one_pass(func, *args, **kwargs)
+                return _variance(name, args[0], _asked(func, args, kwargs), one_pass=self.one_pass)
+        if self.dtype != torch.float64 and name not in _SELECTS and name not in _STAYS:
+            args, kwargs = [self._constant(a) for a in args], {k: self._constant(v) for k, v in kwargs.items()}
         mutates = func._schema.is_mutable
         result = func(*args, **kwargs)
         if func.is_view:
             return result
-        name = func.overloadpacket.__name__
         if self.dtype == torch.float64 and (name in _SELECTS or name in _STAYS):
             return result
         length = 1 if mutates or name in _SELECTS else reduction_length(name, args, result)
@@ -97,6 +101,12 @@ class Rounding(TorchDispatchMode):
         if not isinstance(leaf, torch.Tensor) or leaf.dtype != torch.float64:
             return leaf
         return leaf.addcmul(leaf, self._random(leaf), value=noise)
+
+    def _constant(self, value: Any) -> Any:
+        """A number of the program's text that float32 does not hold: kernels have its neighbours."""
+        if not isinstance(value, float) or not math.isfinite(value) or float(np.float32(value)) == value:
+            return value
+        return value * (1.0 + self.unit * float(self._random(torch.zeros(()))))
 
     def _round(self, leaf: Any, steps: float) -> None:
         """In place: what float32 cannot hold is moved and rounded."""
@@ -124,17 +134,31 @@ def _spread(u: torch.Tensor) -> torch.Tensor:
     return u.add_(u.sign(), alpha=0.5)
 
 
-def _one_pass(
-    func: Any, x: torch.Tensor, dim: Any = None, *, correction: float | None = None, keepdim: bool = False
-) -> Any:
-    dims = list(range(x.dim())) if dim is None or dim == [] else [int(d) % x.dim() for d in dim]
-    mean, square = x.mean(dims, keepdim), (x * x).mean(dims, keepdim)
+def _asked(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[int], float, bool]:
+    """Dimensions, correction and keepdim of a variance, whichever of its three forms was called."""
+    given = dict(zip((a.name for a in func._schema.arguments), args, strict=False)) | kwargs
+    rank = args[0].dim()
+    dims = [int(d) % rank for d in given.get("dim") or range(rank)]
+    correction = given.get("correction", 1.0 if given.get("unbiased", True) else 0.0)
+    return dims, 1.0 if correction is None else float(correction), bool(given.get("keepdim", False))
+
+
+def _variance(name: str, x: torch.Tensor, asked: tuple[list[int], float, bool], *, one_pass: bool) -> Any:
+    """Step by step, so that each step is rounded."""
+    dims, correction, keepdim = asked
+    mean = x.mean(dims, True)
+    if one_pass:
+        variance = ((x * x).mean(dims, True) - mean * mean).clamp_min(0.0)
+    else:
+        centred = x - mean
+        variance = (centred * centred).mean(dims, True)
     count = math.prod(x.shape[d] for d in dims)
-    freedom = count - (1.0 if correction is None else float(correction))
-    variance = (square - mean * mean).clamp_min(0.0) * (count / freedom if freedom > 0 else math.nan)
-    if func is torch.ops.aten.std.correction or func is torch.ops.aten.std_mean.correction:
+    variance = variance * (count / (count - correction) if count > correction else math.nan)
+    if not keepdim:
+        mean, variance = mean.squeeze(dims), variance.squeeze(dims)
+    if name.startswith("std"):
         variance = variance.sqrt()
-    return (variance, mean) if func.overloadpacket.__name__.endswith("_mean") else variance
+    return (variance, mean) if name.endswith("_mean") else variance
 
 
 def _partial_sums(
