@@ -26,6 +26,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 _BLOCK = 16
@@ -279,7 +280,8 @@ def _all_finite(x: torch.Tensor, stored: torch.dtype) -> bool:
 def _describe(wrong: torch.Tensor, expected: Expected, got: torch.Tensor, bound: torch.Tensor | None = None) -> str:
     bound = expected.bound if bound is None else bound
     flat = int(wrong.reshape(-1).to(torch.uint8).argmax())
-    position = [int(i) for i in torch.unravel_index(torch.tensor(flat), wrong.shape)] if wrong.dim() else []
+    # By numpy: torch's own function imports a computer algebra system first, which takes longer than most checks.
+    position = [int(i) for i in np.unravel_index(flat, tuple(wrong.shape))]
     have, want = got.reshape(-1)[flat].item(), expected.value.reshape(-1)[flat].item()
     allowed = "exactly" if bound is None else f"within {bound.reshape(-1)[flat].item():.3g} of"
     share = float(wrong.double().mean())
