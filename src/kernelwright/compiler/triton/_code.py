@@ -17,8 +17,7 @@ class TritonCode:
     per name in ``tensors`` (its memory begins where that of the program's tensor does; shape and strides are not to be
     relied on), one int per name in ``symbols``, and a uint8 tensor ``workspace`` only when ``scratch`` (bytes) is not
     0. ``helpers`` names functions of ``_helpers.HELPERS`` that the kernels call; the assembler prints each once.
-    ``schedule`` holds the decisions as JSON values. With ``when``, the name of a bool tensor of one element, the
-    launcher is called only where that holds.
+    ``schedule`` holds the decisions as JSON values.
     """
 
     name: str
@@ -28,9 +27,8 @@ class TritonCode:
     scratch: Size = 0
     helpers: frozenset[str] = frozenset()
     schedule: Mapping[str, object] = field(default_factory=dict)
-    when: str = ""
 
     @property
     def touched(self) -> tuple[str, ...]:
         """Every tensor that a call needs."""
-        return (*self.tensors, self.when) if self.when else self.tensors
+        return self.tensors

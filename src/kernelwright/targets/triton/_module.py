@@ -25,6 +25,7 @@ from ...errors import BuildFailed, CacheUnusable, GpuMissing, TritonMissing
 from ...paths import cache_dir
 from ..cpu import Allocate, Launcher, allocate
 from ..plan import EntryCall, Plan
+from ._emulate import emulate
 
 
 def check_installed() -> None:
@@ -58,6 +59,11 @@ def _become_interpreter() -> None:
         del sys.modules[name]
     os.environ["TRITON_INTERPRET"] = "1"
     importlib.import_module("triton.language")
+    emulate()
+
+
+def _interprets() -> bool:
+    return _become_interpreter.cache_info().currsize > 0
 
 
 def allocator(device: str) -> Allocate:

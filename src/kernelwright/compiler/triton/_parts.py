@@ -1,0 +1,133 @@
+"""Cuts a group into kernels: in each, every program owns a tile of the shared axes and works through whole rows.
+
+A program of a GPU kernel can see only its own rows, so a statement that places results along further axes of its own
+stands alone; and where there are few rows, each nest becomes a kernel of its own, whose points fill the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from ..cpp._indices import static
+from ..cpp._normal import Loop, Normal, normalise
+from ..cpp._recompute import recompute
+from ..cpp._stages import points, stages
+from ..group import Group, inner_axes, root
+from ..program import Axis, Extern, Map, Program, Recur, Reduce, Scan
+
+FEW_ROWS = 128  # with fewer rows than this, a program for each leaves the machine idle
+LONG_ROW = 1 << 14  # and rows beyond this are worth sharing out
+
+
+def parts(program: Program, group: Group) -> list[Normal]:
+    """The kernels of a group, in order. What passes between two of them lies in memory."""
+    runs = list(_runs(group))
+    found: list[Normal] = []
+    for statements, outer in runs:
+        others = [s for run, _ in runs if run is not statements for s in run]
+        local = tuple(n for n in group.local if not any(n in _touched(program, s) for s in others))
+        normal = normalise(program, Group(tuple(statements), outer, local))
+        found += _spread(normal) if _few(normal) else [normal]
+    return found
+
+
+def _runs(group: Group) -> Iterator[tuple[list[Loop], tuple[Axis, ...]]]:
+    """Consecutive statements that one program can do for its rows, with the axes of the rows."""
+    names = {a.name for a in group.outer}
+    run: list[Loop] = []
+    for statement in group.statements:
+        assert not isinstance(statement, Extern | Recur)
+        fits = _fits(statement, names) and len(group.statements) > 1
+        if not fits and run:
+            yield run, group.outer
+            run = []
+        if fits:
+            run.append(statement)
+        else:
+            yield [statement], statement.axes
+    if run:
+        yield run, group.outer
+
+
+def _fits(statement: Loop, names: set[str]) -> bool:
+    own = {a.name for a in statement.axes}
+    if isinstance(statement, Map):
+        return own >= names
+    return own == names and not (isinstance(statement, Scan) and statement.exclusive)
+
+
+def _touched(program: Program, statement: Loop) -> set[str]:
+    return {root(program, x.tensor) for x in program.loads(statement)} | {root(program, statement.store.tensor)}
+
+
+# ── few rows ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def inner_points(normal: Normal) -> int:
+    """Points of the longest row."""
+    outer = {a.name for a in normal.outer}
+    return max(points(_inner(s, outer)) for s in normal.statements)
+
+
+def _inner(statement: Loop, outer: set[str]) -> tuple[Axis, ...]:
+    return (*(a for a in statement.axes if a.name not in outer), *inner_axes(statement))
+
+
+def _few(normal: Normal) -> bool:
+    several = len(normal.statements) > 1 or isinstance(normal.statements[0], Map)
+    return several and points(normal.outer) < FEW_ROWS and inner_points(normal) > LONG_ROW
+
+
+def _spread(normal: Normal) -> list[Normal]:
+    """Each nest on its own; what they leave each other goes through memory unless it is cheap to do again."""
+    whole = recompute(normal, lambda made: False)
+    program = whole.program
+    found: list[Normal] = []
+    for stage in stages(whole, frozenset(a.name for a in whole.outer)):
+        maps = tuple(s for s in stage.statements if isinstance(s, Map))
+        rest = tuple(s for s in stage.statements if not isinstance(s, Map))
+        for statements in (maps, rest):
+            if statements:
+                found.append(normalise(program, Group(statements, _placing(statements))))
+    return found
+
+
+def _placing(statements: Sequence[Loop]) -> tuple[Axis, ...]:
+    """The axes that place results: shared by all statements of a nest."""
+    return statements[0].axes
+
+
+# ── what stays out of memory ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def settled(normal: Normal, nests: Sequence[Sequence[Loop]]) -> Normal:
+    """The part with its local tensors in memory wherever a value cannot simply be handed on."""
+    kept = tuple(n for n in normal.local if _handed_on(normal, nests, n))
+    memory = {*normal.memory, *(n for n in normal.local if n not in kept)}
+    ordered = tuple(n for n in normal.program.tensors if n in memory)
+    return replace(normal, local=kept, memory=ordered)
+
+
+def _handed_on(normal: Normal, nests: Sequence[Sequence[Loop]], name: str) -> bool:
+    """Is every read of a local tensor one of an element that the same program still holds?"""
+    outer = {a.name for a in normal.outer}
+    written: dict[object, int | None] = {}
+    for number, nest in enumerate(nests):
+        for statement in nest:
+            for load in normal.program.loads(statement):
+                if root(normal.program, load.tensor) != name:
+                    continue
+                if load.fill is not None or load.index not in written:
+                    return False
+                if written[load.index] not in (number, None):
+                    return False
+            if root(normal.program, statement.store.tensor) == name:
+                whole = isinstance(statement, Reduce) or {a.name for a in statement.axes} <= outer
+                written[statement.store.index] = None if whole else number
+    return True
+
+
+def is_empty(normal: Normal) -> bool:
+    """Has no statement anything to write?"""
+    return all(any(static(a.size) == 0 for a in s.axes) for s in normal.statements)
