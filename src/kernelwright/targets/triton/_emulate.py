@@ -1,6 +1,7 @@
-"""What Triton's interpreter lacks or gets wrong: CUDA's mathematical library, and bfloat16.
+"""What Triton's interpreter lacks or gets wrong: CUDA's mathematical library, bfloat16, truths.
 
-The interpreter truncates to bfloat16 where a GPU rounds, multiplies its bits as integers, and has no libdevice at all.
+The interpreter truncates to bfloat16 where a GPU rounds, multiplies its bits as integers, takes the result of comparing
+two scalars for a number when it broadcasts it, and has no libdevice at all.
 Kernels are verified by interpreting them, so these have to mean there what they mean on the device.
 """
 
@@ -28,6 +29,7 @@ def emulate() -> None:
     for name, torch_name in _FUNCTIONS.items():
         setattr(libdevice, name, _function(getattr(torch, torch_name)))
     _correct_bfloat16()
+    _correct_truths()
 
 
 def _function(apply: Callable[..., torch.Tensor]) -> Callable[..., Any]:
@@ -78,3 +80,17 @@ def _correct_bfloat16() -> None:
 
     InterpreterBuilder.cast_impl = cast
     InterpreterBuilder.create_dot = create_dot
+
+
+def _correct_truths() -> None:
+    import numpy as np
+    import triton.language as tl
+    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+
+    original = InterpreterBuilder.binary_op
+
+    def binary_op(self: Any, lhs: Any, rhs: Any, op: Any) -> Any:
+        found = original(self, lhs, rhs, op)
+        return TensorHandle(found.data, tl.int1) if found.data.dtype == np.bool_ else found
+
+    InterpreterBuilder.binary_op = binary_op
