@@ -1,9 +1,9 @@
-"""What is proved of the accesses of a kernel: they stay inside their buffers, threads do not meet, outputs are covered."""
+"""What is proved of accesses: they stay inside their buffers, threads do not meet, outputs are covered."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, pairwise
 
 from ._numbers import (
     Condition,
@@ -155,7 +155,7 @@ def check_apart(solver: Solver, accesses: Sequence[Access]) -> None:
             raise Unproved("a temporary lies at a place that is not constant")
         spans.append((base + low * pointer.width, base + (high + 1) * pointer.width, any(a.write for a in found)))
     spans.sort()
-    for (_, end, one), (start, _, other) in zip(spans, spans[1:], strict=False):
+    for (_, end, one), (start, _, other) in pairwise(spans):
         if start < end and (one or other):
             raise Unproved(f"two temporaries may overlap at byte {start} of the workspace")
 
@@ -217,15 +217,4 @@ def rewritten(solver: Solver, buffer: Buffer, accesses: Sequence[Access]) -> boo
     return False
 
 
-__all__ = [
-    "Solver",
-    "at_least",
-    "bounds_of",
-    "check_apart",
-    "check_covered",
-    "check_inside",
-    "check_races",
-    "mentioned",
-    "number",
-    "rewritten",
-]
+__all__ = ["check_apart", "check_covered", "check_inside", "check_races", "rewritten"]

@@ -11,7 +11,7 @@ from ._numbers import Number, number, variable
 from ._reader import Reader
 from ._sizes import size_number
 from ._syntax import child, declared, flat, inner, line, text
-from ._values import Argument, Buffer, Pointer, Truth, Unproved, UNKNOWN
+from ._values import UNKNOWN, Argument, Buffer, Pointer, Truth, Unproved
 
 if TYPE_CHECKING:
     from tree_sitter import Node

@@ -240,7 +240,7 @@ def _assignment(reader: Reader, node: Node) -> Any:
     if sign != "=":
         reader.touch(pointer, False)
     reader.touch(pointer, True)
-    pointer.buffer.contents = None
+    pointer.buffer.forget()
     return value
 
 
@@ -301,17 +301,17 @@ def _pointer(reader: Reader, node: Node) -> Any:
                 return cell.value
             if cell is not None:
                 reader.forget(cell)
-                return _one(text(argument), cell)
+                return _one(reader, text(argument), cell)
         return _place(reader, argument)
     place = _place(reader, node)
     reader.touch(place, False)
     return content(reader, place)
 
 
-def _one(name: str, cell: Cell) -> Pointer:
+def _one(reader: Reader, name: str, cell: Cell) -> Pointer:
     """A variable whose address is taken: an array of one element."""
     whole = isinstance(cell.value, Number)
-    return Pointer(Buffer(name, number(1), 8, "own", contents=cell), number(0), 8, number(0), whole)
+    return Pointer(Buffer(name, number(1), 8, "own", contents=cell, phase=reader.phase), number(0), 8, number(0), whole)
 
 
 def _lambda(reader: Reader, node: Node) -> Any:

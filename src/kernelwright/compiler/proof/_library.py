@@ -32,7 +32,6 @@ from ._values import (
     UNKNOWN,
     Argument,
     Axes,
-    Buffer,
     Cell,
     Filled,
     Function,
@@ -134,14 +133,11 @@ def called(reader: Reader, node: Node) -> Any:
             raise Unproved(f"line {reader.line} calls {name}, which is no known function")
         cells = [reader.scope.find(text(a)) if a.type == "identifier" else None for a in given]
         return reader.call(found, values, cells)
-    return library(reader, Call(_resolved(reader, name), values, templates))
-
-
-def _resolved(reader: Reader, name: str) -> str:
-    """``Window::run`` by the name of the template behind ``Window``."""
     scope, _, last = name.partition("::")
-    cell = reader.scope.find(scope)
-    return f"{cell.value.name}::{last}" if cell is not None and isinstance(cell.value, Template) else name
+    behind = reader.scope.find(scope)
+    if behind is not None and isinstance(behind.value, Template):  # ``Window::run`` of a type that was given a name
+        name, templates = f"{behind.value.name}::{last}", [behind.value]
+    return library(reader, Call(name, values, templates))
 
 
 def library(reader: Reader, call: Call) -> Any:
@@ -161,19 +157,14 @@ def _method(reader: Reader, function: Node, values: Sequence[Any]) -> Any:
     if isinstance(target, Axes) and name == "table":
         start, count, to = reader.whole(values[0]), reader.whole(values[1]), values[2]
         reader.touch(to, True, (count, 1))
-        plain = isinstance(to, Pointer) and to.index.value == 0
-        to.buffer.contents = Filled(target, start, count) if plain else None
-        if plain and isinstance(held := to.buffer, Buffer) and held.size is not None and held.size.value == 1:
-            _fill_one(reader, to, target.offset(start))
+        if isinstance(to.buffer.contents, Cell):  # the address of a variable
+            to.buffer.contents.value = target.offset(start)
+        else:
+            to.buffer.contents = Filled(target, start, count) if to.index.value == 0 else None
         return OPAQUE
     if any(isinstance(v, Pointer | Function) for v in values) or isinstance(target, Pointer | Structure):
         raise Unproved(f"nothing is written down of what .{name} touches")
     return OPAQUE
-
-
-def _fill_one(reader: Reader, to: Pointer, value: Number) -> None:
-    if isinstance(to.buffer.contents, Cell):
-        to.buffer.contents.value = value
 
 
 # ── integers ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -323,7 +314,7 @@ def _get(reader: Reader, call: Call) -> Any:
 @summary("kw::put")
 def _put(reader: Reader, call: Call) -> Any:
     reader.touch(call[0], True)
-    call[0].buffer.contents = None
+    call[0].buffer.forget()
     return OPAQUE
 
 

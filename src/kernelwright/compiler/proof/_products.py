@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._library import Call, summary
 from ._numbers import Condition, Number, Variable, divide, less, maximum, minimum, number, variable
-from ._values import Axes, Buffer, Function, Pointer, Structure, Template, Truth, Unproved
+from ._values import Axes, Buffer, Function, Pointer, Share, Structure, Template, Truth, Unproved
 
 if TYPE_CHECKING:
     from ._reader import Reader
@@ -171,11 +171,17 @@ def _pad(reader: Reader, call: Call) -> Any:
     dimensions = reader.whole(call.templates[0]).constant
     to, source = call[0], call[1]
     extent, start, size, stride = (_values(reader, call[i], dimensions) for i in range(2, 6))
-    first, last = reader.whole(call[7]), reader.whole(call[8])
     width = extent[-1].value
     if width is None or not isinstance(to, Pointer) or not isinstance(source, Pointer):
         raise Unproved(f"line {reader.line} pads rows of a length that is not constant")
-    reader.touch(to.moved(first * width), True, (maximum(last - first, number(0)), width), (width, 1))
+    if isinstance(call[7], Share):
+        row = Variable("loop", "row", 0, call[7].count.high - 1)
+        inside = Truth(less(Number({row: 1}), call[7].count))
+        with reader.under(inside), reader.counting(row, split=call[7].split):
+            reader.touch(to.moved(Number({row: width})), True, (width, 1))
+    else:
+        first, last = reader.whole(call[7]), reader.whole(call[8])
+        reader.touch(to.moved(first * width), True, (maximum(last - first, number(0)), width), (width, 1))
     offset = number(0)
     counters: list[Variable] = []
     facts: Condition = ()
@@ -219,4 +225,21 @@ def _dot(reader: Reader, call: Call) -> Any:
     reader.touch(tile, True, (rows, width), (n, 1))
     reader.touch(a, False, (rows, pitch), (k, 1))
     _rows(reader, b, offsets, n, (k, 1))
+    return None
+
+
+@summary("kw::window::Window::run")
+def _window(reader: Reader, call: Call) -> Any:
+    """Whole vectors: the columns of a vector at once, for every tap of every row, whether the result needs them or not."""
+    tile = call.templates[0]
+    height, width, down, across, apart, wide, rows, vectors = (reader.whole(v).constant for v in tile.arguments[:8])
+    paired = tile.arguments[8] == Truth()
+    to, source, weights, planes = call[0], call[1], call[3], call[4]
+    pitch, count = reader.whole(call[2]).constant, reader.whole(call[5])
+    tall = 2 * rows if paired else rows
+    reader.touch(to, True, (tall * vectors * 16, 1))
+    reader.touch(weights, False, (count, height * width), (height * width, 1))
+    lanes = {1: 8 if paired else 16, 2: 16 if paired else 31}.get(across, 15 * across + 1)
+    taps = ((height, apart * pitch), (width, wide), (vectors, 16 * across), (lanes, 1))
+    _rows(reader, source, planes, count, (tall, down * pitch), *taps)
     return None

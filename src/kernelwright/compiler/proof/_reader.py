@@ -21,6 +21,7 @@ from ._numbers import (
     choose,
     decided,
     divide,
+    equal,
     less,
     maximum,
     minimum,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 MOST_ACCESSES = 4000  # of one kernel
+MOST_TURNS = 20  # of a loop that only a break ends
 JUMP = "jump"
 
 
@@ -75,6 +77,7 @@ class Reader:
         self.returned: Any = None
         self.team: tuple[Variable, Number] | None = None
         self.solver = solver
+        self.drawn = 0
         self.phases = count(1)
         self.splits = count(1)
 
@@ -260,6 +263,7 @@ class Reader:
 
     def _declaration(self, node: Node) -> None:
         kind = child(node, "type")
+        fixed = any(text(q) in ("const", "constexpr") for q in node.children if q.type == "type_qualifier")
         for declarator in node.children_by_field_name("declarator"):
             initial = None
             if declarator.type == "init_declarator":
@@ -268,7 +272,7 @@ class Reader:
             name = declared(declarator)
             arrays = [d for d in walk(declarator) if d.type == "array_declarator"]
             if arrays:
-                self.declare(name, self._array(name, kind, arrays[0], initial))
+                self.declare(name, self._array(name, kind, arrays[0], initial, fixed))
             elif initial is None:
                 self.declare(name, self._blank(kind, name))
             else:
@@ -293,7 +297,7 @@ class Reader:
             return self.whole(value)
         return value
 
-    def _array(self, name: str, kind: Node, declarator: Node, initial: Node | None) -> Pointer:
+    def _array(self, name: str, kind: Node, declarator: Node, initial: Node | None, fixed: bool) -> Pointer:
         size = declarator.child_by_field_name("size")
         values = self.value(initial) if initial is not None else None
         if size is not None:
@@ -303,11 +307,9 @@ class Reader:
         else:
             raise Unproved(f"line {self.line} declares an array of unknown size")
         word = flat(kind)
-        contents = values if isinstance(values, list) and word in WHOLE else None
-        if isinstance(values, list) and contents is None and any(isinstance(v, list) for v in values):
-            contents = values
+        contents = values if isinstance(values, list) else None
         width = WIDTHS.get(word, 1)
-        made = Buffer(name, extent, width, "own", contents=contents, phase=self.phase)
+        made = Buffer(name, extent, width, "own", contents=contents, phase=self.phase, fixed=fixed)
         return Pointer(made, number(0), width, number(0), word in WHOLE)
 
     def _if(self, node: Node) -> Any:
@@ -375,7 +377,7 @@ class Reader:
                         found.update(dict.fromkeys(self._cells([cell.value.body])))
                 elif element:
                     if isinstance(cell.value, Pointer):
-                        cell.value.buffer.contents = None
+                        cell.value.buffer.forget()
                 else:
                     found[cell] = None
         return list(found)
@@ -401,44 +403,117 @@ class Reader:
             body = child(node, "body")
             if (share := self._shared(start, condition, update)) is not None:
                 return self._share(*share, body)
+            if condition is None:
+                return self._unroll(body)
             steps = self._steps(update)
-            changed = self._cells([body, *([condition] if condition is not None else [])])
+            changed = self._cells([body, condition])
             for cell in list(steps):
                 if cell in changed:
                     del steps[cell]
-            for cell in {*changed, *(self._cells([update]) if update is not None else [])} - set(steps):
-                self.forget(cell)
-            self._repeat(condition, body, steps)
+            others = {*changed, *(self._cells([update]) if update is not None else [])} - set(steps)
+            self._repeat(condition, body, steps, others)
 
-    def _repeat(self, condition: Node | None, body: Node, steps: dict[Cell, int]) -> None:
-        starts = {cell: cell.value for cell in steps}
+    def _repeat(self, condition: Node, body: Node, steps: dict[Cell, int], others: set[Cell]) -> None:
+        starts = {cell: cell.value for cell in (*steps, *others)}
         turn = Variable("loop", "turn", 0)
-        counter = Number({turn: 1})
-        for cell, step in steps.items():
-            cell.value = _stepped(starts[cell], counter * step)
-        truth = self.truth(self.value(condition)) if condition is not None else UNKNOWN
-        turns = _turns(truth, turn)
-        leaves = any(n.type in ("break_statement", "return_statement") for n in _own(body))
-        if leaves:
-            truth = Truth(truth.condition, exact=False)
-        if turns is not None:
-            turn.high = turns.high - 1
-        elif truth.condition:
-            truth = Truth(truth.condition, exact=False)
-        if turns is not None and turns.value is not None and turns.value <= 1 and not leaves:
-            for cell in steps:
+        truth, turns = self._condition(condition, steps, turn)
+        known = self._moved(condition, body, steps, others, turn, truth) if others and turns is not None else {}
+        for cell in others:
+            if cell in known:
+                cell.value = _stepped(starts[cell], Number({turn: known[cell]}))
+            else:
+                self.forget(cell)
+        once = turns is not None and turns.value is not None and turns.value <= 1
+        if once:
+            for cell in (*steps, *known):
                 cell.value = starts[cell]
-            if turns.value == 1:
-                self.statement(body)
-        elif decided(truth.condition) is not False:
+        if once and turns is not None and turns.value == 1:
+            self.statement(body)
+        elif not once and decided(truth.condition) is not False:
             with self.under(truth), self.counting(turn):
                 self.statement(body)
-        for cell, step in steps.items():
-            if turns is None or leaves:
+        for cell in others:
+            if turns is None or turns.value != 0:
                 cell.value = starts[cell]
                 self.forget(cell)
             else:
+                cell.value = starts[cell]
+        for cell, step in steps.items():
+            cell.value = starts[cell]
+            if turns is None:
+                self.forget(cell)
+            else:
                 cell.value = _stepped(starts[cell], turns * step)
+
+    def _condition(self, condition: Node, steps: dict[Cell, int], turn: Variable) -> tuple[Truth, Number | None]:
+        """When turn number ``turn`` happens, and how many turns there are, if that is known; moves the counters."""
+        for cell, step in steps.items():
+            cell.value = _stepped(cell.value, Number({turn: step}))
+        truth = self.truth(self.value(condition))
+        turns = number(0) if decided(truth.condition) is False else _turns(truth, turn)
+        if turns is None:
+            return Truth(truth.condition, exact=False), None
+        turn.high = turns.high - 1
+        return truth, turns
+
+    def _moved(
+        self, condition: Node, body: Node, steps: dict[Cell, int], others: set[Cell], turn: Variable, truth: Truth
+    ) -> dict[Cell, int]:
+        """How far each turn moves the other variables, where every turn but the last moves them equally far."""
+        before = {cell: cell.value for cell in (*steps, *others)}
+        seen, returned = self.accesses, self.returned
+        self.accesses = []
+        for cell in others:
+            self.forget(cell)
+        marks = {cell: cell.value for cell in others}
+        with self.under(truth), self.counting(turn):
+            self.statement(body)
+        after = {cell: cell.value for cell in others}
+        self.accesses, self.returned = seen, returned
+        for cell, step in steps.items():
+            cell.value = _stepped(before[cell], number(step))
+        again = self.truth(self.value(condition))  # whether there is one more turn
+        for cell, value in before.items():
+            cell.value = value
+        found = {}
+        for cell in others:
+            way = _way(marks[cell], after[cell])
+            for step in (way.low, way.high) if way is not None else ():
+                with self.under(truth), self.under(again):
+                    if way is not None and abs(step) < INFINITE and self.holds(equal(way, step)):
+                        found[cell] = step
+        return found
+
+    def _unroll(self, body: Node) -> None:
+        """A loop that only a ``break`` ends: its turns one by one, until there cannot be another."""
+        parts = inner(body) if body.type == "compound_statement" else [body]
+        cells = self._cells([body])
+        before = self.condition, self.certain, self.loops, self.items
+        for _ in range(MOST_TURNS):
+            if not self._turn(parts):
+                break
+        else:
+            raise Unproved(f"line {self.line} is in a loop of unknown length")
+        self.condition, self.certain, self.loops, self.items = before
+        for cell in cells:
+            self.forget(cell)
+
+    def _turn(self, parts: Sequence[Node]) -> bool:
+        """One turn; may there be another?"""
+        drawn = self.drawn
+        with self.scoped():
+            for part in parts:
+                ending = _breaking(part)
+                if ending is None:
+                    if self.statement(part) is not None:
+                        raise Unproved(f"line {self.line} leaves a loop in a way that is not read")
+                    continue
+                ends = self.truth(self.value(ending))
+                self.condition = (*self.condition, *(~ends).condition)
+                self.certain = self.certain and ends.exact
+                if self.solver.impossible([self.condition]):
+                    return False
+        return self.drawn == drawn
 
     def _steps(self, update: Node | None) -> dict[Cell, int]:
         """The variables that an update moves by a constant."""
@@ -591,12 +666,24 @@ def _turns(truth: Truth, turn: Variable) -> Number | None:
     return found
 
 
-def _own(node: Node) -> Iterator[Node]:
-    """What is below a node, without lambdas and inner loops' bodies for breaks."""
-    yield node
-    for below in node.named_children:
-        if below.type not in ("lambda_expression", "for_statement", "while_statement"):
-            yield from _own(below)
+def _way(before: Any, after: Any) -> Number | None:
+    """How far a value moved."""
+    if isinstance(before, Number) and isinstance(after, Number):
+        return after - before
+    if isinstance(before, Pointer) and isinstance(after, Pointer) and before.buffer is after.buffer:
+        return after.index - before.index if (after.base - before.base).value == 0 else None
+    return None
+
+
+def _breaking(node: Node) -> Node | None:
+    """The condition of ``if (...) break;``."""
+    if node.type != "if_statement" or node.child_by_field_name("alternative") is not None:
+        return None
+    then = child(node, "consequence")
+    found = inner(then) if then.type == "compound_statement" else [then]
+    if len(found) != 1 or found[0].type != "break_statement":
+        return None
+    return inner(child(node, "condition"))[-1]
 
 
 def _commas(node: Node | None) -> list[Node]:

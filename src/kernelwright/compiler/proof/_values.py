@@ -32,6 +32,12 @@ class Buffer:
     strides: tuple[Number, ...] = ()
     contents: Any = None  # what integers an array holds: a list of values, or a Filled
     phase: int | None = None  # the parallel region that it is private to
+    fixed: bool = False  # its contents never change
+
+    def forget(self) -> None:
+        """Nothing is known of the contents any more."""
+        if not self.fixed:
+            self.contents = None
 
 
 @dataclass(frozen=True)
