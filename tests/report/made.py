@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from kernelwright.judge._verdict import Check, Measurement, Ratio, Verdict
-from kernelwright.search._outcome import Outcome, Trial
+from kernelwright.search._outcome import Outcome, Trial, Unmeasured
 from kernelwright.targets.plan import Candidate, EntryCall, InputSpec, Plan, TensorSpec
+from kernelwright.targets.triton import BuildReport, KernelBuild
 from kernelwright.task._task import Cost, Task
 
 REFERENCE = '''import torch
@@ -121,6 +122,14 @@ def unscored(name: str = "zeros") -> Outcome:
     return Outcome(task(name), "unscored", None, None, None, (), 2.0, reason, False, None)
 
 
+def unmeasured(name: str = "on-a-gpu") -> Outcome:
+    """A kernel for a machine that is not this one: proven, compiled, never timed."""
+    kernel = KernelBuild("k0_kernel", (8, 2), 4, 3, 40, 0, 2048, 12, 0.75)
+    candidate = Candidate("triton", "compiler", "import triton\n", None, "compiler")
+    found = Unmeasured(candidate, Verdict("accepted"), BuildReport("sm_90", (kernel,), 0.5), 2e-6)
+    return Outcome(task(name), "unmeasured", None, found.verdict, None, (), 3.0, "", False, None, unmeasured=found)
+
+
 def failed(name: str = "raises") -> Outcome:
     """The reference raised."""
     return Outcome(task(name), "failed", None, None, None, (), 0.5, "The reference raised ValueError: no.", False, None)
@@ -135,12 +144,13 @@ def assert_shape(document: dict) -> None:
     for row in document["tasks"]:
         simple = {"task": str, "status": str, "correct": bool, "candidates": int, "seconds": float, "reason": str}
         times = {"first_winner_seconds", "compile_seconds"}
-        assert set(row) == {*simple, *times, "speedup", "interval", "roofline", "proposer", "shrunk"}
+        assert set(row) == {*simple, *times, "speedup", "interval", "roofline", "proposer", "shrunk", "build"}
         assert row["first_winner_seconds"] is None or row["first_winner_seconds"] > 0
         assert all(seconds > 0 for seconds in row["compile_seconds"])
         for key, kind in simple.items():
             assert isinstance(row[key], kind), key
-        assert row["status"] in ("won", "baseline", "unscored", "failed")
+        assert row["status"] in ("won", "baseline", "unmeasured", "unscored", "failed")
+        assert (row["build"] is not None) == (row["status"] == "unmeasured")
         assert set(row["speedup"]) == set(row["interval"]) == {"eager", "compile"}
         for rival, ratio in row["speedup"].items():
             assert ratio is None or ratio > 0

@@ -45,7 +45,7 @@ def assert_self_contained(page: str) -> None:
     assert "prefers-color-scheme:dark" in page
 
 
-@pytest.mark.parametrize("outcome", [made.won(), made.baseline(), made.unscored(), made.failed()])
+@pytest.mark.parametrize("outcome", [made.won(), made.baseline(), made.unmeasured(), made.unscored(), made.failed()])
 def test_every_status_gives_a_self_contained_page(outcome: object) -> None:
     page = render_html(outcome, ceilings=CEILINGS)  # type: ignore[arg-type]
     assert_self_contained(page)

@@ -69,19 +69,20 @@ def test_shrunk_sizes_explain_themselves() -> None:
     assert record(outcome).shrunk == ({"argument": 0, "dim": 0, "from": 128, "to": 8},)
 
 
-@pytest.mark.parametrize("outcome", [made.won(), made.baseline(), made.unscored(), made.failed()])
+@pytest.mark.parametrize("outcome", [made.won(), made.baseline(), made.unmeasured(), made.unscored(), made.failed()])
 def test_records_survive_json(outcome: object) -> None:
     row = record(outcome)  # type: ignore[arg-type]
     assert Record.from_dict(json.loads(json.dumps(row.to_dict()))) == row
 
 
 def test_document_has_the_one_shape() -> None:
-    outcomes = [made.won(), made.baseline(), made.unscored(), made.failed(), failed_record("dead", "It died.", 3.0)]
+    outcomes = [made.won(), made.baseline(), made.unmeasured(), made.unscored(), made.failed()]
+    outcomes.append(failed_record("dead", "It died.", 3.0))
     document = json.loads(document_text(to_json(outcomes, {"cores": 2}, {"torch": "2"})))
     made.assert_shape(document)
     assert document["machine"] == {"cores": 2}
-    assert [t["status"] for t in document["tasks"]] == ["won", "baseline", "unscored", "failed", "failed"]
-    assert document["summary"]["correct"] == 2 / 5
+    assert [t["status"] for t in document["tasks"]] == ["won", "baseline", "unmeasured", "unscored", "failed", "failed"]
+    assert document["summary"]["correct"] == 3 / 6
     assert document["summary"] == summary([o if isinstance(o, Record) else record(o) for o in outcomes])
 
 

@@ -25,7 +25,7 @@ def doctor(
     document = writable_file(json, "--json")
     with stderr().status("measuring bandwidth and arithmetic (a few seconds)"):
         facts = gather(refresh=refresh)
-    checks = [_compiler(facts.machine["compiler"]), *_folders(), _archive(), *_walls()]
+    checks = [_compiler(facts.machine["compiler"]), _gpu(), *_folders(), _archive(), *_walls()]
     console = stdout()
     for title, rows in (("Machine", flatten(facts.shown())), ("Versions", flatten(facts.versions))):
         table = Table(title=title, title_justify="left", show_header=False)
@@ -47,6 +47,20 @@ def _compiler(label: str) -> tuple[bool, str]:
     if label:
         return True, f"C++ compiler found: {label}."
     return False, "No C++ compiler was found; install g++ or clang++, or pip install ziglang."
+
+
+def _gpu() -> tuple[bool, str]:
+    """What ``--target triton`` can do here; none of it is a fault."""
+    from importlib.util import find_spec
+
+    from kernelwright.machine import find_gpu
+
+    gpu = find_gpu()
+    if find_spec("triton") is None:
+        return True, "triton is not installed: --target triton needs pip install 'kernelwright[triton]'."
+    if not gpu:
+        return True, "triton found, no GPU: --target triton proves and compiles kernels, and times none."
+    return True, f"triton found, GPU found: {gpu}."
 
 
 def _folders() -> list[tuple[bool, str]]:

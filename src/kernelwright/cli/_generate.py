@@ -59,7 +59,7 @@ def generate(
         raise typer.Exit(130) from None
     _show(outcome)
     _write(outcome, facts, folder, document, command)
-    if outcome.winner is None:
+    if outcome.winner is None and outcome.unmeasured is None:
         say(outcome.reason or "No candidate was accepted.")
         raise typer.Exit(130 if interrupted else 1)
 
@@ -120,7 +120,15 @@ def _search_now(
 
 def _show(outcome: Outcome) -> None:
     """The final tables."""
-    from kernelwright.report import comparison_table, distinct, headline, seconds_text, shrunk_rows, trials_table
+    from kernelwright.report import (
+        build_table,
+        comparison_table,
+        distinct,
+        headline,
+        seconds_text,
+        shrunk_rows,
+        trials_table,
+    )
 
     console = stdout()
     if outcome.from_archive:
@@ -131,6 +139,9 @@ def _show(outcome: Outcome) -> None:
             console.print(trials_table(outcome.candidates))
     for s in shrunk_rows(outcome.task):
         console.print(f"Made smaller: input {s['argument']}, dimension {s['dim']}: {s['from']} to {s['to']}.")
+    if outcome.unmeasured is not None:
+        console.print(build_table(outcome.unmeasured))
+        console.print(headline(outcome))
     if outcome.winner is not None:
         console.print(comparison_table(outcome))
         console.print(headline(outcome))
@@ -158,12 +169,13 @@ def _write(outcome: Outcome, facts: Facts, folder: Path | None, document: Path |
         ceilings=facts.ceilings(outcome.task.dtype),
     )
     write_text(folder / "report.html", page)
-    if outcome.winner is not None and outcome.winner.source:
-        write_text(folder / f"kernel.{SUFFIXES.get(outcome.winner.target, 'txt')}", one_file(outcome.winner))
-    if outcome.winner is not None and outcome.winner.plan is not None:
+    found = outcome.winner or (outcome.unmeasured.candidate if outcome.unmeasured is not None else None)
+    if found is not None and found.source:
+        write_text(folder / f"kernel.{SUFFIXES.get(found.target, 'txt')}", one_file(found))
+    if found is not None and found.plan is not None:
         from kernelwright.targets import plan_to_json
 
-        write_json(folder / "plan.json", plan_to_json(outcome.winner.plan))
+        write_json(folder / "plan.json", plan_to_json(found.plan))
     stdout().print(f"Report: {folder / 'report.html'}", markup=False, soft_wrap=True)
 
 

@@ -1,5 +1,6 @@
 """What was found, for people (terminal, HTML, pictures) and for programs (one JSON shape)."""
 
+from kernelwright.report._build import build_table
 from kernelwright.report._document import document_text, plain, to_json
 from kernelwright.report._format import duration_text, interval_text, percent_text, ratio_text, seconds_text
 from kernelwright.report._html import flatten, render_bench_html, render_html
@@ -26,6 +27,7 @@ __all__ = [
     "Ceilings",
     "Record",
     "bench_table",
+    "build_table",
     "comparison_table",
     "distinct",
     "document_text",

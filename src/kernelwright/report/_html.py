@@ -52,7 +52,7 @@ def render_html(
     ``machine`` and ``versions`` are shown as they are; ``command`` is what makes this report again; without
     ``ceilings`` there is no roofline picture.
     """
-    winner = outcome.winner
+    winner = outcome.winner or (outcome.unmeasured.candidate if outcome.unmeasured is not None else None)
     return (
         _environment()
         .get_template("outcome.html")
@@ -65,7 +65,10 @@ def render_html(
             speedup=Markup(svg_speedup(outcome, standalone=False)),
             roofline=Markup(svg_roofline(outcome, ceilings)),
             curve=Markup(svg_curve(outcome)),
-            trials=[_trial_row(t, winner.digest if winner is not None else "") for t in distinct(outcome.candidates)],
+            trials=[
+                _trial_row(t, outcome.winner.digest if outcome.winner is not None else "")
+                for t in distinct(outcome.candidates)
+            ],
             source=_highlight(winner.source, LANGUAGES.get(winner.target, "text")) if winner and winner.source else "",
             reference=_highlight(outcome.task.text, "python") if outcome.task.text else "",
             machine=flatten(machine or {}),

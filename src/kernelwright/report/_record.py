@@ -7,23 +7,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from kernelwright.report._build import build_dict
+
 if TYPE_CHECKING:
     from kernelwright.search._outcome import Outcome, Trial
     from kernelwright.task import Task
 
 RIVALS = ("eager", "compile")
-STATUSES = ("won", "baseline", "unscored", "failed")
+STATUSES = ("won", "baseline", "unmeasured", "unscored", "failed")
 
 
 @dataclass(frozen=True)
 class Record:
     """The result of one task. ``speedup`` and ``interval`` hold a value (or None where not measured) for every rival.
 
-    ``correct`` says that what is served was proven to compute the task, or is the user's own baseline. ``shrunk``
-    lists {"argument", "dim", "from", "to"} of the sizes that ``--scale cpu`` made smaller. ``candidates`` counts what
-    differs: a candidate that was timed twice is one. ``first_winner_seconds``: when the first generated candidate was
-    accepted and faster than eager, None if none was. ``compile_seconds``: the compiler's time for each candidate that
-    was not in the cache already.
+    ``correct`` says that what is served (or, where this machine can time nothing, what would be) was proven to compute
+    the task, or is the user's own baseline; ``build`` is what a compiler said of kernels that were not timed.
+    ``shrunk`` lists {"argument", "dim", "from", "to"} of the sizes that ``--scale cpu`` made smaller. ``candidates``
+    counts what differs: a candidate that was timed twice is one. ``first_winner_seconds``: when the first generated
+    candidate was accepted and faster than eager, None if none was. ``compile_seconds``: the compiler's time for each
+    candidate that was not in the cache already.
     """
 
     task: str
@@ -39,6 +42,7 @@ class Record:
     shrunk: tuple[dict[str, int], ...] = ()
     first_winner_seconds: float | None = None
     compile_seconds: tuple[float, ...] = ()
+    build: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form; :meth:`from_dict` is the inverse."""
@@ -65,6 +69,7 @@ def record(outcome: Outcome, name: str | None = None) -> Record:
             if rival in speedup and math.isfinite(ratio.median):
                 speedup[rival] = ratio.median
                 interval[rival] = _finite_pair(ratio.lo, ratio.hi)
+    found = outcome.winner or (outcome.unmeasured.candidate if outcome.unmeasured is not None else None)
     served = outcome.winner.target if outcome.winner is not None else None
     if outcome.status == "baseline" and served in RIVALS:
         # What is served IS this rival, so their ratio is one by definition, whatever a second timing of it said.
@@ -72,17 +77,18 @@ def record(outcome: Outcome, name: str | None = None) -> Record:
     return Record(
         task=name or outcome.task.name,
         status=outcome.status,
-        correct=outcome.status in ("won", "baseline"),
+        correct=outcome.status in ("won", "baseline", "unmeasured"),
         speedup=speedup,
         interval=interval,
         roofline=_finite(outcome.measurement.roofline) if outcome.measurement is not None else None,
-        proposer=outcome.winner.proposer if outcome.winner is not None else None,
+        proposer=found.proposer if found is not None else None,
         candidates=len({trial.candidate.digest for trial in outcome.candidates}),
         seconds=outcome.seconds,
         reason=outcome.reason,
         shrunk=shrunk_rows(outcome.task),
         first_winner_seconds=outcome.first_winner_seconds,
         compile_seconds=tuple(t.compile_seconds for t in outcome.candidates if t.compile_seconds is not None),
+        build=build_dict(outcome.unmeasured) if outcome.unmeasured is not None else None,
     )
 
 

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from kernelwright.search._outcome import Outcome, Trial
 
 RIVAL_NAMES = {"eager": "PyTorch eager", "compile": "torch.compile"}
-STATUS_STYLES = {"won": "bold green", "baseline": "yellow", "unscored": "magenta", "failed": "bold red"}
+STATUS_STYLES = {
+    "won": "bold green",
+    "baseline": "yellow",
+    "unmeasured": "cyan",
+    "unscored": "magenta",
+    "failed": "bold red",
+}
 
 
 def headline(outcome: Outcome) -> str:
@@ -25,6 +31,8 @@ def headline(outcome: Outcome) -> str:
         return "The baseline is served: no generated kernel was shown to be faster."
     if outcome.status == "unscored":
         return "The judge cannot tell right from wrong here, so nothing is claimed."
+    if outcome.status == "unmeasured":
+        return "The kernel is proven and compiled, but no GPU timed it: it is unmeasured and nothing is served."
     if outcome.status == "failed":
         return "Nothing could be served."
     return f"A generated kernel is served. {_against(record(outcome))}".strip()

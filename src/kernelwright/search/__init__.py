@@ -6,7 +6,7 @@ from ._drive import Listener, Proposer, find
 from ._effort import EFFORTS, Effort
 from ._generate import generate_task
 from ._kernel import Kernel, generate
-from ._outcome import Event, Outcome, Trial
+from ._outcome import Event, Outcome, Trial, Unmeasured
 
 __all__ = [
     "COMPILE",
@@ -20,6 +20,7 @@ __all__ = [
     "Outcome",
     "Proposer",
     "Trial",
+    "Unmeasured",
     "find",
     "generate",
     "generate_task",

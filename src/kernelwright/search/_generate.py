@@ -35,15 +35,23 @@ def generate_task(
     was spent on it; one from another machine or toolchain is judged again first. ``lock`` pins the choice (by default
     ``kernelwright.lock`` in the working directory, if there is one). KeyboardInterrupt ends the search and returns the
     best so far. ``since`` (``time.monotonic``): when the budget began to run. ``captured``: the task's graph, where the
-    caller has it already. Raises ``TaskError`` when the reference cannot be used, ``TargetUnknown`` for a bad target.
+    caller has it already. For the target "triton" nothing is timed: the outcome is "unmeasured" at best. Raises
+    ``TaskError`` when the reference cannot be used, ``TargetUnknown`` for a bad target.
     """
     check_target(target)
     if effort not in EFFORTS:
         raise KernelwrightError(f"Effort {effort!r} does not exist: choose one of {', '.join(EFFORTS)}.")
 
     def propose() -> Proposer:
-        return _proposer(task, captured)
+        return _proposer(task, target, captured)
 
+    listener = on_event or (lambda event: None)
+    if target == "triton":
+        from ._unmeasured import prove
+
+        return prove(
+            task, propose, EFFORTS[effort], budget, target=target, archive=archive, on_event=listener, since=since
+        )
     return find(
         task,
         propose,
@@ -52,20 +60,26 @@ def generate_task(
         target=target,
         archive=archive,
         lock=lock,
-        on_event=on_event or (lambda event: None),
+        on_event=listener,
         since=since,
     )
 
 
-def _proposer(task: Task, captured: Captured | None) -> Proposer:
+def _proposer(task: Task, target: str, captured: Captured | None) -> Proposer:
     from ..compiler import capture, prepare_captured  # slow to import; an archived winner does not need it
-    from ._compiler import CompilerProposer
 
     if captured is None:
         reference = load(task)
         captured = capture(reference.call, reference.draw(0, "given"), task.dynamic)
     prepared = prepare_captured(captured)
-    return CompilerProposer(prepared, f"{task.name}, by kernelwright")
+    title = f"{task.name}, by kernelwright"
+    if target == "triton":
+        from ._triton import TritonProposer
+
+        return TritonProposer(prepared, title)
+    from ._compiler import CompilerProposer
+
+    return CompilerProposer(prepared, title)
 
 
 __all__ = ["generate_task"]

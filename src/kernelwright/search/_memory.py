@@ -46,7 +46,7 @@ class Memory:
         machine = describe()
         self._machine = fingerprint(machine)
         self._classes = shape_class(task)
-        self._toolchain = toolchain()
+        self._toolchain = toolchain_of(target)
         # A task with a key is known without its payload, which is the user's data.
         archive.record_task(replace(task, payload=b"") if task.key else task)
         archive.record_machine(self._machine, asdict(machine))
@@ -136,6 +136,15 @@ class Memory:
         if pin is None:
             return None
         return pinned(self._archive, pin, machine=self._machine, toolchain=self._toolchain)
+
+
+def toolchain_of(target: str) -> str:
+    """What decides the machine code of this target's sources here."""
+    if target == "triton":
+        from ..targets.triton import toolchain as triton_toolchain
+
+        return triton_toolchain()
+    return toolchain()
 
 
 @functools.cache

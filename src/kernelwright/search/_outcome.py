@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kernelwright.judge import Measurement, Verdict
     from kernelwright.targets import Candidate
+    from kernelwright.targets.triton import BuildReport
     from kernelwright.task import Cost, Task
 
 
@@ -49,11 +50,25 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Unmeasured:
+    """An accepted candidate for a machine that is not this one: proven, compiled for it, never timed.
+
+    ``predicted``: seconds of one call that the other machine's peaks allow at best.
+    """
+
+    candidate: Candidate
+    verdict: Verdict
+    build: BuildReport
+    predicted: float
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a search found for one task.
 
     ``status``: "won" (a generated candidate is the fastest accepted one), "baseline" (eager or ``torch.compile`` is
-    served), "unscored" (the task cannot tell right from wrong, or its reference is unusable for judging) or "failed".
+    served), "unscored" (the task cannot tell right from wrong, or its reference is unusable for judging), "unmeasured"
+    (a candidate is accepted, but this machine cannot time it: nothing is served) or "failed".
     ``measurement`` compares the winner with the rivals "eager" and "compile". ``reason`` is a sentence, empty when won.
     ``first_winner_seconds``: when the first generated candidate was accepted and measured faster than eager.
     ``searched`` is what the search took when it ran; ``seconds``, what this answer took. ``versions`` are those of an
@@ -72,4 +87,5 @@ class Outcome:
     cost: Cost | None
     first_winner_seconds: float | None = None
     searched: float | None = None
+    unmeasured: Unmeasured | None = None
     versions: dict[str, str] = field(default_factory=dict)

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 
 PLAN_MARK = "// kernelwright-plan: "  # begins a file that holds a source together with its plan
+PYTHON_PLAN_MARK = "# kernelwright-plan: "  # the same where the source is Python
 WORKSPACE = "workspace"  # the name under which entries ask for the plan's scratch memory
 
 SizeText = int | str  # an int, or a Python expression over the plan's symbols, e.g. "s0*64"
@@ -129,7 +130,8 @@ def one_file(candidate: Candidate) -> str:
     """A generated source as a file of its own, its plan in the first line; without a plan the source alone."""
     if candidate.plan is None:
         return candidate.source
-    return f"{PLAN_MARK}{plan_to_json(candidate.plan)}\n{candidate.source}"
+    mark = PYTHON_PLAN_MARK if candidate.target == "triton" else PLAN_MARK
+    return f"{mark}{plan_to_json(candidate.plan)}\n{candidate.source}"
 
 
 def plan_from_json(text: str) -> Plan:

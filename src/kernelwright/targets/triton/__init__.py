@@ -2,7 +2,7 @@
 
 from ._module import check_installed, load_triton
 from ._occupancy import SimtTile, blocks_per_sm, occupancy, register_bound, simt_tiles, suits
-from ._report import BuildReport, KernelBuild, predict, report, reports
+from ._report import BuildReport, KernelBuild, predict, report, reports, toolchain
 
 __all__ = [
     "BuildReport",
@@ -18,4 +18,5 @@ __all__ = [
     "reports",
     "simt_tiles",
     "suits",
+    "toolchain",
 ]

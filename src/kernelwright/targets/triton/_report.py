@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from ...errors import BuildFailed
@@ -74,6 +75,11 @@ def reports(candidates: Sequence[Candidate], *, timeout: float = 120.0) -> list[
         if len(made) < len(rest):  # a compiler that dies takes the process along, but no other candidate
             done.append(BuildReport(H200.architecture, (), 0.0, end))
     return done
+
+
+def toolchain() -> str:
+    """What decides the machine code of a source."""
+    return f"triton {version('triton')}, {H200.architecture}"
 
 
 def predict(cost: Cost, dtype: str, gpu: Gpu = H200) -> float:
