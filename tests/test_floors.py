@@ -41,6 +41,7 @@ FLOORS = {
 NEIGHBOURS = {
     ("task", "machine"),  # does the reference fit into this machine's memory?
     ("archive", "targets"),  # candidates and plans are what is stored
+    ("evidence", "compiler"),  # what can be proven of a kernel's indices
     ("bench", "report"),  # a run of a suite is drawn
 }
 

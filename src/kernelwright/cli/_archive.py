@@ -1,17 +1,16 @@
-"""``kernelwright archive``: look into what was judged so far, take things out, tidy up."""
+"""``kernelwright archive``: look into what was judged so far, tidy up."""
 
 from __future__ import annotations
 
 import math
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from kernelwright.cli._output import say, stdout, writable_folder
+from kernelwright.cli._output import say, stdout
 from kernelwright.errors import ArchiveError, OptionInvalid
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ archive_app = typer.Typer(help="Look into the archive of everything judged so fa
 @archive_app.command("list")
 def list_() -> None:
     """List the tasks that were worked on, newest first."""
-    with _open() as archive:
+    with open_archive() as archive:
         tasks = archive.tasks()
     if not tasks:
         stdout().print("The archive is empty.")
@@ -42,25 +41,12 @@ def list_() -> None:
 @archive_app.command()
 def show(digest: Annotated[str, typer.Argument(metavar="DIGEST", help="First digits are enough.")]) -> None:
     """Show a task with its candidates, or a candidate with its source."""
-    with _open() as archive:
-        found = _one(archive, digest)
+    with open_archive() as archive:
+        found = one_record(archive, digest)
         if found.kind == "task":
             _show_task(archive, found)
         else:
             _show_candidate(archive, found)
-
-
-@archive_app.command()
-def export(
-    digest: Annotated[str, typer.Argument(metavar="DIGEST", help="First digits are enough.")],
-    out: Annotated[Path, typer.Option(help="Folder to write into.")],
-) -> None:
-    """Write a task with its winners, or a candidate, as files."""
-    folder = writable_folder(out, "--out")
-    assert folder is not None
-    with _open() as archive:
-        for path in archive.export(_one(archive, digest).digest, folder):
-            stdout().print(str(path), markup=False, soft_wrap=True)
 
 
 @archive_app.command()
@@ -71,7 +57,7 @@ def gc(
     """Forget what is old; winners stay unless --winners is given."""
     if not (math.isfinite(days) and days >= 0):
         raise OptionInvalid(f"--days is {days:g}; it must be a number of days, 0 or more.")
-    with _open() as archive:
+    with open_archive() as archive:
         freed = archive.gc(keep_days=days, keep_winners=not winners)
     stdout().print(
         f"Removed {freed.candidates} candidates, {freed.verdicts} verdicts, {freed.measurements} measurements,"
@@ -80,7 +66,7 @@ def gc(
     )
 
 
-def _open() -> Archive:
+def open_archive() -> Archive:
     """The archive, with what it has to say said."""
     from kernelwright.archive import Archive
 
@@ -90,7 +76,7 @@ def _open() -> Archive:
     return archive
 
 
-def _one(archive: Archive, prefix: str) -> Found:
+def one_record(archive: Archive, prefix: str) -> Found:
     """The one record whose digest begins so."""
     found = archive.find(prefix)
     if not found:

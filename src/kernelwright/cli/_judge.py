@@ -19,8 +19,8 @@ from kernelwright.errors import KernelwrightError, OptionInvalid, SubmissionInva
 if TYPE_CHECKING:
     from kernelwright.judge import Judge, Verdict
 
-_CODES = {"accepted": 0, "rejected": 1, "unjudged": 2}  # of the process: the worst of all candidates
-_STYLES = {"accepted": "green", "rejected": "red", "unjudged": "yellow"}
+CODES = {"accepted": 0, "rejected": 1, "unjudged": 2}  # of the process: the worst of all candidates
+STYLES = {"accepted": "green", "rejected": "red", "unjudged": "yellow"}
 _COMMENT = ("#", "//")
 _SHOWN = 12  # checks in the table for people; the document has them all
 
@@ -78,7 +78,7 @@ def judge(
     memory: Annotated[int | None, typer.Option(metavar="MB", help="Memory of each process; most by default.")] = None,
 ) -> int:
     """Judge whether CANDIDATE computes TASK: exit status 0 accepted, 1 rejected, 2 could not judge."""
-    _check(time_limit, memory)
+    check_limits(time_limit, memory)
     document = writable_file(json, "--json")
     pairs = _pairs(task, candidate, batch)
     judged: list[Judged] = []
@@ -93,10 +93,11 @@ def judge(
         _show(judged[0])
     else:
         _show_all(judged)
-    return max(_CODES[one.status] for one in judged)
+    return max(CODES[one.status] for one in judged)
 
 
-def _check(time_limit: float, memory: int | None) -> None:
+def check_limits(time_limit: float, memory: int | None) -> None:
+    """Raises ``OptionInvalid`` for limits that make no sense."""
     if not (math.isfinite(time_limit) and time_limit > 0):
         raise OptionInvalid(f"--time-limit is {time_limit:g}; it must be a number of seconds above 0.")
     if memory is not None and memory <= 0:
@@ -190,7 +191,7 @@ def _show(one: Judged) -> None:
         return
     console, verdict = stdout(), one.verdict
     kind = f" ({verdict.category})" if verdict.category else ""
-    console.print(Text(f"{one.candidate.name} is {verdict.status}{kind}.", style=f"bold {_STYLES[verdict.status]}"))
+    console.print(Text(f"{one.candidate.name} is {verdict.status}{kind}.", style=f"bold {STYLES[verdict.status]}"))
     for sentence in (verdict.reason, *verdict.notes):
         if sentence:
             console.print(sentence, markup=False, soft_wrap=True)
@@ -226,11 +227,11 @@ def _show_all(judged: Sequence[Judged]) -> None:
     table.add_column("s", justify="right")
     for one in judged:
         seconds = f"{one.verdict.seconds:.1f}" if one.verdict else "–"
-        shown = (one.candidate.name, Path(one.task).name, Text(one.status, style=_STYLES[one.status]), one.category)
+        shown = (one.candidate.name, Path(one.task).name, Text(one.status, style=STYLES[one.status]), one.category)
         table.add_row(*shown, Text(one.reason), seconds)
     stdout().print(table)
     counts = Counter(one.status for one in judged)
-    stdout().print(", ".join(f"{counts[status]} {status}" for status in _CODES) + ".")
+    stdout().print(", ".join(f"{counts[status]} {status}" for status in CODES) + ".")
 
 
 def _write(document: Path | None, judged: Sequence[Judged]) -> None:
@@ -243,6 +244,6 @@ def _write(document: Path | None, judged: Sequence[Judged]) -> None:
     content = {
         "versions": versions(),
         "verdicts": [one.to_dict() for one in judged],
-        "summary": {status: counts[status] for status in _CODES},
+        "summary": {status: counts[status] for status in CODES},
     }
     write_document(document, plain(content))

@@ -21,9 +21,11 @@ from kernelwright import __version__
 from kernelwright.cli._archive import archive_app
 from kernelwright.cli._bench import bench_app
 from kernelwright.cli._doctor import doctor
+from kernelwright.cli._export import export, import_
 from kernelwright.cli._generate import generate
 from kernelwright.cli._judge import judge
 from kernelwright.cli._output import say
+from kernelwright.cli._verify import verify
 from kernelwright.errors import KernelwrightError
 
 app = typer.Typer(
@@ -35,6 +37,9 @@ app = typer.Typer(
 )
 app.command()(generate)
 app.command()(judge)
+app.command()(verify)
+app.command()(export)
+app.command("import")(import_)
 app.command()(doctor)
 app.add_typer(bench_app, name="bench")
 app.add_typer(archive_app, name="archive")

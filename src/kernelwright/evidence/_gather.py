@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import ExportImpossible
 from ..judge import Measurement, Verdict, measurement_from_json, verdict_from_json
@@ -17,8 +17,6 @@ from ._bundle import Bundle
 if TYPE_CHECKING:
     from ..archive import Archive, VerdictRow
 
-UNPROVEN = {"indices": {"proved": False, "kernels": []}}
-
 
 def gather(
     task: Task,
@@ -26,9 +24,8 @@ def gather(
     verdict: Verdict | None,
     measurement: Measurement | None,
     versions: Mapping[str, str],
-    proof: Mapping[str, Any] | None = None,
 ) -> Bundle:
-    """The bundle of a kernel that was accepted on this machine, as it is built now.
+    """The bundle of a kernel that was accepted on this machine, as it is built now, with a proof of its indices.
 
     ``versions`` are those of the verdict. Raises ``ExportImpossible`` for what is no accepted kernel of ours.
     """
@@ -44,6 +41,8 @@ def gather(
             f"The archive keeps no copy of {task.name}, which was handed over in Python; "
             "make its bundle there, with Kernel.bundle()."
         )
+    from ..compiler.proof import prove  # slow to import
+
     machine = describe()
     return Bundle(
         task=replace(task, path=""),  # where it lay is nobody else's business
@@ -54,7 +53,7 @@ def gather(
         measurement=measurement,
         machine={**asdict(machine), "fingerprint": fingerprint(machine)},
         versions=dict(versions),
-        proof=proof or UNPROVEN,
+        proof=prove(candidate).to_json(),
     )
 
 

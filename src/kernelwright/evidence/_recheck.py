@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import TaskError
+from ..errors import ReferenceFailed, TaskError
 from ..judge import Check, Judge, Measurement, Rejected, Verdict
 from ..machine import describe, fingerprint, versions
 from ..targets import Candidate
@@ -31,13 +31,15 @@ class OtherTask(TaskError):
 class Recheck:
     """What judging again said. ``again`` are the recorded checks and what they are here, each with its new error.
 
-    ``differences`` are sentences: what is not here as it was there.
+    ``differences`` are sentences: what is not here as it was there. ``proof`` is what could be proven here, in the
+    bundle's own form.
     """
 
     verdict: Verdict
     measurement: Measurement | None
     again: tuple[tuple[Check, Check], ...]
     differences: tuple[str, ...]
+    proof: Mapping[str, Any]
     walls: tuple[Mapping[str, Any], ...]
 
 
@@ -60,7 +62,7 @@ def recheck(
     candidate = replace(bundle.candidate, proposer=PROPOSER, source=source)
     limits: dict[str, Any] = {"time_limit": time_limit, "memory_limit": memory_limit}
     with Judge(**limits, unsafe=unsafe, foreign=task is None) as judge:
-        verdict = judge.judge(judged, candidate, bundle.verdict.checks)
+        verdict = _judge(judge, judged, candidate, bundle.verdict.checks)
         measurement = None
         if verdict.accepted and seconds > 0 and judge.session is not None:
             try:
@@ -68,7 +70,27 @@ def recheck(
             except Rejected as fault:
                 verdict = replace(fault.verdict, checks=verdict.checks, phases=verdict.phases)
         walls = tuple(judge.walls)
-    return Recheck(verdict, measurement, _again(bundle.verdict.checks, verdict.checks), differences, walls)
+    again = _again(bundle.verdict.checks, verdict.checks)
+    return Recheck(verdict, measurement, again, differences, _proof(bundle, source), walls)
+
+
+def _judge(judge: Judge, task: Task, candidate: Candidate, recorded: tuple[Check, ...]) -> Verdict:
+    """The process in which a stranger's reference runs may answer anything."""
+    try:
+        return judge.judge(task, candidate, recorded)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ReferenceFailed(
+            f"The reference of {task.name} answers what makes no sense ({type(error).__name__})."
+        ) from error
+
+
+def _proof(bundle: Bundle, source: str) -> Mapping[str, Any]:
+    """Proven of the source by what this version's headers do, so of nothing where the bundle has others."""
+    from ..compiler.proof import prove  # slow to import
+
+    if source != bundle.candidate.source:
+        return {"indices": {"proved": False, "why_not": "its headers are not those of this version", "kernels": []}}
+    return prove(bundle.candidate).to_json()
 
 
 def _own(bundle: Bundle, task: Task) -> Task:

@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 from ..archive import Archive
 from ..errors import KernelwrightError, OutsideDomain
 from ..judge import Measurement, Verdict, dismiss, start_early
+from ..machine import versions
 from ..targets import load
 from ..task import DynamicSize, from_callable, module_state
 from ._drive import Listener
@@ -103,6 +104,20 @@ class Kernel:
                 lines.append(f"{outcome.measurement.roofline:.0%} of the machine's roofline")
         lines += list(outcome.winner.notes)
         return "\n".join(lines)
+
+    def bundle(self, path: Path | str) -> Path:
+        """Write the kernel with all its evidence into one file, which ``kernelwright verify`` judges again anywhere.
+
+        The task is part of it: of a callable handed over in Python, its pickle and the example inputs. Raises
+        ``ExportImpossible`` when what is served is the user's own code.
+        """
+        from ..evidence import gather
+
+        outcome = self.outcome
+        assert outcome.winner is not None
+        known = outcome.versions if outcome.from_archive else versions()
+        gather(outcome.task, outcome.winner, outcome.verdict, outcome.measurement, known).write(Path(path))
+        return Path(path)
 
     def __repr__(self) -> str:
         return f"<kernelwright.Kernel {self.explain().splitlines()[0]}>"

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import os
-import shutil
-import signal
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -18,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
+from tvm_ffi.libinfo import find_include_path
 
-from ...errors import BuildFailed, CacheUnusable, CompilerMissing
+from ...errors import CacheUnusable, CompilerMissing
 from ...machine import Compiler, find_compiler
 from ...paths import cache_dir
+from ._compile import run_compiler
 from ._parts import split
+from ._scratch import scratch_folder
 
 INCLUDE = Path(__file__).parent / "include"
 FLAGS = (
@@ -97,10 +95,9 @@ def command_flags(source: str, compiler: Compiler) -> tuple[str, ...]:
 
 
 def _compile(source: str, compiler: Compiler, folder: Path, timeout: float) -> float:
-    scratch = Path(tempfile.mkdtemp(dir=folder))
-    start = time.perf_counter()
+    start = time.monotonic()
     end = start + timeout
-    try:
+    with scratch_folder() as scratch:
         (scratch / "kernel.cpp").write_text(source)
         parts = split(source)
         if len(parts) == 1:
@@ -108,13 +105,11 @@ def _compile(source: str, compiler: Compiler, folder: Path, timeout: float) -> f
         else:
             objects = _objects(parts, compiler, end)
             _run(compiler, ["-shared", *map(str, objects), "-o", "kernel.so"], scratch, end)
-        seconds = time.perf_counter() - start
+        seconds = time.monotonic() - start
         (scratch / "kernel.sha256").write_text(_digest(scratch / "kernel.so"))
         for name in ("kernel.cpp", "kernel.so", "kernel.sha256"):  # the digest last: it declares the build complete
             os.replace(scratch / name, folder / name)
         return seconds
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _objects(parts: Sequence[str], compiler: Compiler, end: float) -> list[Path]:
@@ -135,8 +130,7 @@ def _object(part: str, compiler: Compiler, end: float) -> Path:
     if _intact(made):
         return made
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as text:
-        scratch = Path(text)
+    with scratch_folder() as scratch:
         (scratch / "part.cpp").write_text(part)
         with _SLOTS:
             _run(compiler, ["-c", "part.cpp", "-o", "part.o"], scratch, end)
@@ -147,24 +141,7 @@ def _object(part: str, compiler: Compiler, end: float) -> Path:
 
 
 def _run(compiler: Compiler, arguments: Sequence[str], folder: Path, end: float) -> None:
-    """Run the compiler until ``end``; then it is ended with everything it started."""
-    late = BuildFailed("The compiler did not finish in the time that was left for it.")
-    if time.perf_counter() >= end:
-        raise late
-    command = [*compiler.argv, *_flags(compiler), f"-I{INCLUDE}", *arguments]
-    with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        try:
-            _, errors = process.communicate(timeout=max(end - time.perf_counter(), 0.01))
-        except BaseException as fault:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # the driver's children too
-            if isinstance(fault, subprocess.TimeoutExpired):
-                raise late from None
-            raise
-    if process.returncode != 0:
-        raise BuildFailed(f"The compiler rejected the source: {_first_error(errors)}")
+    run_compiler([*compiler.argv, *_flags(compiler), f"-I{INCLUDE}", *arguments], folder, end)
 
 
 def _flags(compiler: Compiler) -> tuple[str, ...]:
@@ -179,7 +156,7 @@ def _plain_flags(source: str, compiler: Compiler) -> tuple[str, ...]:
         return ()
     language = source[len(PLAIN_MARK) :].partition("\n")[0].strip()
     threads = ("-fopenmp",) if compiler.kind == "gcc" else ()  # clang's own runtime may not be installed
-    return (*_PLAIN, *threads, *_PLAIN_LANGUAGE.get(language, ()))
+    return (*_PLAIN, *threads, *_PLAIN_LANGUAGE.get(language, ()), f"-I{find_include_path()}")
 
 
 def _key(source: str, compiler: Compiler) -> str:
@@ -214,8 +191,3 @@ def _intact(library: Path) -> bool:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _first_error(text: str) -> str:
-    lines = text.strip().splitlines()
-    return next((line for line in lines if "error" in line), lines[0] if lines else "no message")
