@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from ..cpp._indices import static
 from ..cpp._normal import Normal, ranges_of
 from ..program import Axis, Size
-from ._printer import NONE, Dims, Printer
+from ._printer import NONE, Counted, Dims, Printer
 from ._sizes import size_text, wide
-from ._text import Body
+from ._text import Body, wrapped
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,9 @@ class Kernel:
         for parameter in (*self.pointers, *self.numbers, "tl", "libdevice", "XBLOCK", "RBLOCK", "YBLOCK"):
             self.body.reserve(parameter)
         if around.when:
-            self.body.effect(f"if tl.load({around.when}_ptr) == 0:\n        return")
+            self.body.open(f"if tl.load({around.when}_ptr) == 0:")
+            self.body.effect("return")
+            self.body.close()
 
     @property
     def pointers(self) -> list[str]:
@@ -96,6 +98,7 @@ class Kernel:
         if len(axes) == 1:
             printer.axes[axes[0].name] = (variable, dims)
             return
+        printer.counted.append(Counted(variable, dims, tuple(axes)))
         for position, axis in enumerate(axes):
             step = size_text(product([a.size for a in axes[position + 1 :]]))
             text = variable if step == "1" else f"{variable} // {step}"
@@ -110,7 +113,8 @@ class Kernel:
         """The kernel and its launch."""
         constants = [f"{n}: tl.constexpr" for n in self.constants]
         parameters = ", ".join([*self.pointers, *self.numbers, *constants])
-        source = "\n".join(["@triton.jit", f"def {self.name}({parameters}):", *self.body.finished()])
+        heading = wrapped(f"def {self.name}({parameters}):")
+        source = "\n".join(["@triton.jit", *heading, *self.body.finished()])
         values = [f"{n}={v}" for n, v in self.constants.items()]
         tensors = [p.removesuffix("_ptr") for p in self.pointers]
         arguments = ", ".join([*tensors, *self.numbers, *values, f"num_warps={warps}"])

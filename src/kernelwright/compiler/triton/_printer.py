@@ -7,13 +7,31 @@ value varies along follows from the axes it depends on, and Triton broadcasts th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..cpp._indices import Ranges, bounds, flatten, static
+from ..cpp._normal import same
 from ..cpp.printer import operand_dtypes
 from ..group import root
-from ..program import FLOATS, Acc, Const, Expr, FloorDiv, Index, Iota, Load, Mod, Op, Program, Store, Tensor, Value
+from ..program import (
+    FLOATS,
+    Acc,
+    Axis,
+    Const,
+    Expr,
+    FloorDiv,
+    Index,
+    Iota,
+    Load,
+    Mod,
+    Op,
+    Program,
+    Store,
+    Tensor,
+    Value,
+)
 from ._operators import cast_text, full_text, literal_text, op_text, storage_type
 from ._sizes import size_text
 from ._text import Body
@@ -40,6 +58,15 @@ class Mask:
     dims: Dims
 
 
+@dataclass(frozen=True)
+class Counted:
+    """A variable that counts the points of several axes, outermost first."""
+
+    name: str
+    dims: Dims
+    axes: tuple[Axis, ...]
+
+
 class Printer:
     """Prints expressions of ``program`` into ``body``.
 
@@ -61,6 +88,7 @@ class Printer:
         self.axes = dict(axes)
         self.masks = dict(masks)
         self.guard: tuple[Mask, ...] = ()  # further conditions on every load
+        self.counted: list[Counted] = []
         self._numbers: dict[object, Value_] = {}  # value numbering: equal computations share a name
         self._stored: dict[tuple[str, tuple[Index, ...]], Value_] = {}
         self._memo: dict[int, tuple[Expr, Value_]] = {}  # keeps the expression alive, so ids stay unique
@@ -69,7 +97,7 @@ class Printer:
     def inner(self) -> Printer:
         """A printer for the body of a loop: it knows what is known here, and what it learns ends with it."""
         found = Printer(self.program, self.body, self.axes, self.masks, self.ranges, self.helpers)
-        found.guard = self.guard
+        found.guard, found.counted = self.guard, list(self.counted)
         found._numbers, found._stored = dict(self._numbers), dict(self._stored)
         return found
 
@@ -144,7 +172,14 @@ class Printer:
         """An index as text, and the dimensions along which it varies."""
         parts: list[str] = []
         dims = NONE
-        for term, coefficient in index.terms:
+        terms = dict(index.terms)
+        for counted in self.counted:
+            step = _step(index, counted.axes)
+            if step is not None:
+                parts.append(counted.name if step == "1" else f"{counted.name} * {step}")
+                dims |= counted.dims
+                terms = {t: c for t, c in terms.items() if t not in {a.name for a in counted.axes}}
+        for term, coefficient in terms.items():
             text, own = self.axes[term] if isinstance(term, str) else self._atom(term)
             dims |= own
             factor = size_text(coefficient)
@@ -264,6 +299,15 @@ class Printer:
         """The ``mask=`` of an access whose address varies along these dimensions."""
         texts = [self.masks[d] for d in self.masks if d in dims] + [c.text for c in checks]
         return f", mask={' & '.join(dict.fromkeys(texts))}" if texts else ""
+
+
+def _step(index: Index, axes: Sequence[Axis]) -> str | None:
+    """What a variable that counts these axes adds to an index with each step, if that is always the same."""
+    for outer, inner in itertools.pairwise(axes):
+        if not same(index.coefficient(outer.name), index.coefficient(inner.name) * inner.size):
+            return None
+    last = index.coefficient(axes[-1].name)
+    return None if same(last, 0) else size_text(last)
 
 
 def computed(dtype: str) -> str:

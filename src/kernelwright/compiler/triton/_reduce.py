@@ -139,6 +139,9 @@ class Accumulator:
             return
         if dim:
             value = masked(printer, reduce, value, dim)
+        if reduce.op in ("sum", "prod"):
+            body.effect(f"{self.acc} {'+' if reduce.op == 'sum' else '*'}= {value.name}")
+            return
         body.effect(f"{self.acc} = {combined(printer, reduce.op, held_dtype(reduce), self.acc, value.name)}")
 
     def _better(self, printer: Printer, value: Value_, mask: str | None) -> None:

@@ -6,10 +6,12 @@ nobody uses is dropped. So generators may name everything, and a reader sees exp
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass
 
 WIDEST = 96  # characters of a line that absorbed another one
+LONGEST = 112  # characters of a line that stays one
 
 
 @dataclass
@@ -69,7 +71,12 @@ class Body:
         """The lines as text."""
         lines = _pruned(self._lines)
         _inline(lines)
-        return ["    " * x.depth + (f"{x.name} = {x.text}" if x.name else x.text) for x in lines]
+        return [text for x in lines for text in _broken("    " * x.depth, _plain(x))]
+
+
+def wrapped(line: str) -> list[str]:
+    """A definition or call that may be too long for one line."""
+    return _broken("", line)
 
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -87,7 +94,7 @@ def _pruned(lines: list[_Line]) -> list[_Line]:
 
 def _inline(lines: list[_Line]) -> None:
     """Move what is used once into the line that uses it."""
-    uses: dict[str, list[_Line]] = {}
+    uses: dict[str, list[_Line]] = {}  # a line as often as it mentions the name
     for line in lines:
         for word in _WORD.findall(line.text):
             uses.setdefault(word, []).append(line)
@@ -96,18 +103,49 @@ def _inline(lines: list[_Line]) -> None:
         if len(users) != 1 or users[0].block != line.block:
             continue
         user = users[0]
-        alone = user.text == line.name
-        text = line.text if line.tight or alone or _is_argument(user.text, line.name) else f"({line.text})"
+        text = line.text if line.tight else f"({line.text})"
         joined = re.sub(rf"\b{line.name}\b", lambda _, text=text: text, user.text)  # type: ignore[misc]
         if len(joined) + len(user.name) + 4 * user.depth + 3 > WIDEST:
             continue
         user.text = joined
-        user.tight = user.tight if not alone else line.tight
         for word in _WORD.findall(line.text):
             uses[word] = [user if x is line else x for x in uses[word]]
         lines.remove(line)
 
 
-def _is_argument(text: str, name: str) -> bool:
-    """Does the name stand alone between brackets or commas?"""
-    return re.search(rf"(?:[(\[=]|, ){name}[,)\]]", text) is not None
+def _plain(line: _Line) -> str:
+    """The line without needless brackets."""
+    text = f"{line.name} = {line.text}" if line.name else line.text
+    if line.kind == "effect" and line.text.endswith(":"):
+        return text
+    return ast.unparse(ast.parse(text)).replace("'", '"')
+
+
+def _broken(indent: str, line: str) -> list[str]:
+    """The line, or one that is too long with the arguments of its call below each other."""
+    if len(indent) + len(line) <= LONGEST or "(" not in line:
+        return [indent + line]
+    head, tail = line.split("(", 1)
+    arguments, rest = _arguments(tail)
+    if rest is None:
+        return [indent + line]
+    joined = ", ".join(arguments)
+    inner = [joined] if len(indent) + len(joined) + 4 <= LONGEST else [f"{a}," for a in arguments]
+    return [f"{indent}{head}(", *(f"{indent}    {x}" for x in inner), f"{indent}){rest}"]
+
+
+def _arguments(text: str) -> tuple[list[str], str | None]:
+    """The arguments up to the bracket that closes the call, and what follows it."""
+    depth, start = 0, 0
+    found: list[str] = []
+    for position, char in enumerate(text):
+        if char in "([":
+            depth += 1
+        elif char in ")]" and depth:
+            depth -= 1
+        elif char == ")":
+            return [*found, text[start:position].strip()], text[position + 1 :]
+        elif char == "," and not depth:
+            found.append(text[start:position].strip())
+            start = position + 1
+    return found, None
