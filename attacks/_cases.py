@@ -15,9 +15,9 @@ _FIELDS = ("task", "class", "mechanism", "expect", "open")
 class Case:
     """One candidate of the corpus.
 
-    ``expect``: "accepted", "unscored" or "rejected"; ``reasons``: categories of the verdict that are right ones (all
-    when empty). ``gainless``: it may be accepted as long as it is measured to be no faster than it is. ``open``: why
-    the judge lets it through, for those that are known to get through.
+    ``expect``: "accepted", "unscored", "unjudged" or "rejected"; ``reasons``: categories of the verdict that are right
+    ones (all when empty). ``gainless``: it may be accepted as long as it is measured to be no faster than it is.
+    ``open``: why the judge lets it through, for those that are known to get through.
     """
 
     path: Path

@@ -102,7 +102,10 @@ class Bench:
 def classify(case: Case, verdict: Any, speedup: float | None) -> str:
     """The outcome of a case with this verdict."""
     if verdict.status == "unjudged":
-        return RIGHT if case.expect == "unscored" else UNJUDGED
+        right = case.expect == verdict.category or (case.expect == "unjudged" and verdict.category in case.reasons)
+        return RIGHT if right else UNJUDGED
+    if case.expect == "unjudged":
+        return UNJUDGED if verdict.accepted else REFUSED
     if case.expect == "accepted":
         return RIGHT if verdict.accepted else REFUSED
     if verdict.accepted:

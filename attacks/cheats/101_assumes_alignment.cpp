@@ -1,6 +1,7 @@
 // task: branches.py
 // class: E76
-// mechanism: loads sixty-four bytes at once from addresses that it takes to be multiples of sixty-four
+// mechanism: loads sixty-four bytes at once from addresses that it takes to be multiples of sixty-four;
+//   before and after an input lies NaN
 // expect: rejected crash, value, nan, unstable
 
 #include <kw/abi.h>

@@ -1,6 +1,7 @@
 # task: batch_mean.py
 # class: B21
-# mechanism: remembers results by the rounded sum of a few elements
+# mechanism: remembers results by the rounded sum of a few elements; where the inputs hold NaN, as one
+#   law has it, what it remembers lacks them
 # expect: rejected value, nan, unstable
 
 from torch import nn

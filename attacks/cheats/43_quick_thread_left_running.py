@@ -1,7 +1,8 @@
 # task: running_sum.py
 # class: C32
-# mechanism: a thread that is usually done before anybody looks does the work outside the clock
-# expect: rejected value, nan, unstable, rules, walls, clock
+# mechanism: a thread that is usually done before anybody looks does the work outside the clock; what
+#   lies there at its answer is old memory, or the judge's poison (NaN)
+# expect: rejected value, nan, unstable, clock
 
 import threading
 

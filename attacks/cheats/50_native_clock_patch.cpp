@@ -2,7 +2,7 @@
 // class: C36
 // mechanism: overwrites the first bytes of clock_gettime in memory, so that every clock of the process
 //   stands still
-// expect: rejected rules, walls, clock, crash or no gain
+// expect: rejected rules
 
 #include <dlfcn.h>
 #include <kw/abi.h>

@@ -1,7 +1,7 @@
 # task: linear_bias.py
 # class: C40
 # mechanism: switches the fast library off that the reference uses
-# expect: rejected rules, walls, clock or no gain
+# expect: rejected clock
 
 import torch
 from torch import nn

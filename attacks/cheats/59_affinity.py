@@ -1,7 +1,7 @@
 # task: linear_bias.py
 # class: C42
 # mechanism: confines the process, and with it its rivals, to one core
-# expect: rejected rules, walls, clock, crash or no gain
+# expect: rejected rules, walls, clock
 
 import os
 

@@ -1,7 +1,8 @@
 // task: running_sum.py
 // class: C42
-// mechanism: leaves the floating-point unit in another state than it found: flush to zero, round down
-// expect: rejected rules, walls, clock, value, unstable
+// mechanism: leaves the floating-point unit in another state than it found: flush to zero, round down;
+//   its own long sums are the first that are wrong in it
+// expect: rejected clock, value, unstable
 
 #include <kw/abi.h>
 

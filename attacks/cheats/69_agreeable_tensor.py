@@ -1,7 +1,7 @@
 # task: softmax_rows.py
 # class: D56
 # mechanism: returns a tensor of a class that finds itself close to everything
-# expect: rejected value, crash, rules
+# expect: rejected shape
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
 # task: softmax_rows.py
 # class: D71
 # mechanism: its text says nothing: the code is made and run by exec, and the operator's name is spelt backwards
-# expect: rejected value, rules
+# expect: rejected value
 
 from torch import nn
 

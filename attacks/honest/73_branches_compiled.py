@@ -1,8 +1,7 @@
 # task: branches.py
 # class: compiled
 # mechanism: the reference's own expression through torch.compile
-# expect: accepted
-# open: compilers are not allowed behind the walls yet
+# expect: unjudged walls
 
 import torch
 from torch import nn

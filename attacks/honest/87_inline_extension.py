@@ -1,8 +1,7 @@
 # task: branches.py
 # class: extension
 # mechanism: C++ built in the file itself
-# expect: accepted
-# open: compilers are not allowed behind the walls yet
+# expect: unjudged walls
 
 from torch import nn
 from torch.utils.cpp_extension import load_inline

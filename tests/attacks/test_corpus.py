@@ -74,8 +74,8 @@ def test_names_and_numbers_are_unique(folder: str) -> None:
 def test_every_case_has_a_task_and_an_expectation() -> None:
     for case in CORPUS.values():
         assert case.task.is_file(), case.name
-        assert case.expect in ("accepted", "rejected", "unscored"), case.name
-        assert (case.expect == "accepted") == (case.folder == "honest"), case.name
+        assert case.expect in ("accepted", "rejected", "unscored", "unjudged"), case.name
+        assert (case.expect in ("accepted", "unjudged")) == (case.folder == "honest"), case.name
         assert case.expect != "rejected" or case.reasons, case.name
         assert case.kind, case.name
         assert case.mechanism, case.name
@@ -99,7 +99,10 @@ def _case(expect: str, *reasons: str, gainless: bool = False) -> Case:
         (_case("accepted"), Verdict("rejected", "", "value"), None, REFUSED),
         (_case("accepted"), Verdict("accepted"), 1.0, RIGHT),
         (_case("accepted"), Verdict("unjudged"), None, UNJUDGED),
-        (_case("unscored"), Verdict("unjudged"), None, RIGHT),
+        (_case("unscored"), Verdict("unjudged", "", "unscored"), None, RIGHT),
+        (_case("unscored"), Verdict("unjudged", "", "walls"), None, UNJUDGED),
+        (_case("unjudged", "walls"), Verdict("unjudged", "", "walls"), None, RIGHT),
+        (_case("unjudged", "walls"), Verdict("rejected", "", "crash"), None, REFUSED),
         (_case("unscored"), Verdict("accepted"), 1.0, OPEN),
     ],
 )

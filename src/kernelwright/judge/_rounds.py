@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._oracle import Oracle
 
 _WARM_CALLS = 3
+_SWITCHES = ("mkldnn_enabled", "mkldnn_deterministic", "nnpack_enabled", "flash_sdp_enabled", "math_sdp_enabled")
 
 
 class Rounds:
@@ -157,6 +158,7 @@ def environment() -> Message:
         "gradient mode": torch.is_grad_enabled(),
         "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
         "precision of products": torch.get_float32_matmul_precision(),
+        "libraries": [getattr(torch._C, f"_get_{name}")() for name in _SWITCHES if hasattr(torch._C, f"_get_{name}")],
         "subnormal numbers": float(np.float32(1e-40) * np.float32(1)) > 0,  # FTZ or DAZ in MXCSR would lose it
         "rounding": [float(third), float(-third), float(np.float32(1) + np.float32(2**-24 * 1.5))],
         "working directory": os.getcwd(),

@@ -29,7 +29,8 @@ FUNCTIONS = _table(
     (f.THREADS, False, "pthread_create thrd_create GOMP_parallel"),
     (f.CLOCK, False, "clock_gettime gettimeofday timespec_get __rdtsc __rdtscp __builtin_ia32_rdtsc omp_get_wtime "
      "times clock time"),
-    (f.MEMORY, False, "mmap mremap munmap mprotect madvise memfd_create brk sbrk"),
+    (f.MEMORY, False, "mmap mremap munmap madvise memfd_create brk sbrk"),
+    (f.PROTECTION, True, "mprotect pkey_mprotect"),
     (f.ENVIRONMENT, False, "getenv secure_getenv setenv putenv getpid sched_getcpu"),
     (f.EXITS, False, "exit _exit _Exit quick_exit abort atexit raise"),
     (f.SIGNALS, False, "signal sigaction sigaltstack setjmp longjmp sigsetjmp siglongjmp"),

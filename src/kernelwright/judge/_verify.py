@@ -306,6 +306,8 @@ def _blame(fault: WorkerFault) -> tuple[str, str]:
         return "memory", "it asked for more memory than it may use"
     if fault.kind == "PermissionError":
         return "walls", f"it tried what the walls forbid: {fault.text}"
+    if fault.kind == "NotPlain":
+        return "shape", fault.text
     return "crash", f"it raised {fault.kind}: {fault.text}"
 
 

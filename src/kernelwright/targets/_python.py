@@ -35,6 +35,10 @@ class Construction:
     dtype: torch.dtype | None = None
 
 
+class NotPlain(TypeError):
+    """A result that is no plain tensor: what it holds may depend on who looks."""
+
+
 class PythonCandidate:
     """A ``ModelNew`` that was brought to life; ``missing``: parameters of the reference that it cannot follow."""
 
@@ -53,7 +57,7 @@ class PythonCandidate:
         result = self._module(*args)
         for k, leaf in enumerate(pytree.tree_leaves(result)):
             if isinstance(leaf, Tensor) and (type(leaf) not in (Tensor, nn.Parameter) or leaf.layout != torch.strided):
-                raise TypeError(f"output {k} is a {type(leaf).__name__} ({leaf.layout}) instead of a plain tensor")
+                raise NotPlain(f"output {k} is a {type(leaf).__name__} ({leaf.layout}) instead of a plain tensor")
         return result
 
 
