@@ -10,15 +10,14 @@ from ._numbers import (
     Fact,
     Number,
     Variable,
-    at_least,
+    divide,
     either,
     equal,
     less,
-    mentioned,
     number,
     variables,
 )
-from ._solver import Solver, Unanswered, bounds_of, box, image, relation
+from ._solver import Solver, Unanswered, box, image, relation
 from ._values import Access, Buffer, Pointer, Unproved
 
 Place = tuple[Buffer, str, int]  # a buffer, where in it a pointer was made, and of which width
@@ -62,6 +61,73 @@ def _text(n: Number) -> tuple[object, ...]:
     return (frozenset((v.number, c) for v, c in n.terms.items()), n.constant)
 
 
+# ── places ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Places:
+    """Offsets into a buffer as coordinates, where every access stays inside its dimension: two offsets are equal just if
+    their coordinates are, and the solver has several small equations instead of a large one."""
+
+    def __init__(self, solver: Solver, accesses: Iterable[Access]) -> None:
+        self._solver = solver
+        self._steps: dict[Place, list[int]] = {}
+        for access in accesses:
+            where = place(access.pointer)
+            steps = self._steps.get(where)
+            if steps is None:
+                steps = _steps(access.pointer)
+            self._steps[where] = [s for s in steps if self._fits(access, s)]
+
+    def __call__(self, access: Access) -> tuple[Number, ...]:
+        found, rest = [], access.pointer.index
+        for step in self._steps[place(access.pointer)]:
+            whole, rest = _cut(rest, step)
+            found.append(whole)
+        return (*found, rest)
+
+    def shape(self, buffer: Buffer) -> tuple[Number, ...]:
+        """How far the coordinates of an output reach."""
+        assert buffer.size is not None
+        steps = self._steps.get((buffer, "0", buffer.width), [])
+        found, size = [], buffer.size
+        for step in steps:
+            found.append(divide(size + (step - 1), step)[0])
+            size = number(step)
+        return (*found, size)
+
+    def _fits(self, access: Access, step: int) -> bool:
+        _, rest = _cut(access.pointer.index, step)
+        if rest.low >= 0 and rest.high < step:
+            return True
+        if not rest.terms:
+            return False
+        outside = either(less(rest, 0), less(number(step - 1), rest))
+        return self._solver.impossible([access.condition, outside])
+
+
+def _steps(pointer: Pointer) -> list[int]:
+    """Strides that may cut an offset, greatest first: each divides the one before."""
+    found: list[int] = []
+    total = pointer.buffer.size.value if pointer.buffer.size is not None else None
+    for stride in sorted({s.value or 0 for s in pointer.buffer.strides}, reverse=True):
+        if stride > 1 and not any(last % stride for last in found) and total is not None and total % stride == 0:
+            found.append(stride)
+    return found
+
+
+def _cut(index: Number, step: int) -> tuple[Number, Number]:
+    whole = Number({v: c // step for v, c in index.terms.items() if c % step == 0}, index.constant // step)
+    return whole, Number({v: c for v, c in index.terms.items() if c % step}, index.constant % step)
+
+
+def _meeting(places: Places, one: Access, other: Access) -> Condition:
+    """Two accesses are of the same element."""
+    result: Condition = ()
+    for a, b in zip(places(one), places(other), strict=True):
+        result = (*result, *equal(a, b))
+    return result
+
+
 # ── threads ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -75,9 +141,10 @@ def check_races(solver: Solver, accesses: Sequence[Access]) -> None:
     for found in phases.values():
         written = {a.pointer.buffer for a in found if a.write}
         shared = _distinct(a for a in found if a.pointer.buffer in written)
+        places = Places(solver, shared)
         for one, other in combinations_with_replacement(shared, 2):
             if (one.write or other.write) and one.pointer.buffer is other.pointer.buffer:
-                _check_pair(solver, one, other)
+                _check_pair(solver, places, one, other)
 
 
 def _distinct(accesses: Iterable[Access]) -> list[Access]:
@@ -85,12 +152,12 @@ def _distinct(accesses: Iterable[Access]) -> list[Access]:
     return list(found.values())
 
 
-def _check_pair(solver: Solver, one: Access, other: Access) -> None:
+def _check_pair(solver: Solver, places: Places, one: Access, other: Access) -> None:
     if place(one.pointer) != place(other.pointer):
         return  # different temporaries: check_apart sees to them
     copy = _copied(other)
     apart = _apart(one, copy)
-    meeting = equal(one.pointer.index, copy.pointer.index)
+    meeting = _meeting(places, one, copy)
     if not solver.impossible([one.condition, copy.condition, apart, meeting]):
         kind = "write" if one.write and other.write else "touch"
         lines = f"line {one.line}" if one.line == other.line else f"lines {one.line} and {other.line}"
@@ -178,16 +245,16 @@ def _lowest(solver: Solver, access: Access, sign: int) -> int:
 
 def check_covered(solver: Solver, buffer: Buffer, accesses: Sequence[Access]) -> None:
     """Every element of an output is written whatever the data."""
-    written = [a for a in accesses if a.write and a.pointer.buffer is buffer and _sure(a)]
+    written = _distinct(a for a in accesses if a.write and a.pointer.buffer is buffer and _sure(a))
     assert buffer.size is not None
     if buffer.size.high <= 0:
         return
-    sizes = [v for v in variables([buffer.size], []) if v.kind == "size"]
-    every = {v for a in written for v in variables([a.pointer.index], [a.condition]) if v.kind == "size"}
-    sizes = sorted({*sizes, *every}, key=lambda v: v.number)
-    texts = [image([a.pointer.index], a.condition, sizes) for a in _distinct(written)]
-    whole = box([buffer.size], sizes)
-    if not texts or not solver.covers(whole, texts):
+    places = Places(solver, written)
+    shape = places.shape(buffer)
+    sizes = {v for v in variables([buffer.size], []) if v.kind == "size"}
+    sizes |= {v for a in written for v in variables([a.pointer.index], [a.condition]) if v.kind == "size"}
+    texts = [image(places(a), a.condition, sizes) for a in written]
+    if not texts or not solver.covers(box(shape, sizes), texts):
         raise Unproved(f"some element of {buffer.name} may not be written")
 
 
@@ -201,20 +268,26 @@ def _sure(access: Access) -> bool:
 def rewritten(solver: Solver, buffer: Buffer, accesses: Sequence[Access]) -> bool:
     """May an element be written more than once (by one thread, one after the other)?"""
     written = _distinct(a for a in accesses if a.write and a.pointer.buffer is buffer)
-    for one, other in combinations_with_replacement(written, 2):
-        try:
+    try:
+        places = Places(solver, written)
+        for one, other in combinations_with_replacement(written, 2):
             if one is other:
-                again = not solver.injective(relation(one.loops, [one.pointer.index], one.condition))
+                again = not solver.injective(relation(_counters(one), places(one), one.condition))
             else:
                 copy = _copied(other)
-                again = not solver.impossible(
-                    [one.condition, copy.condition, equal(one.pointer.index, copy.pointer.index)]
-                )
-        except Unanswered:
-            return True
-        if again:
-            return True
+                again = not solver.impossible([one.condition, copy.condition, _meeting(places, one, copy)])
+            if again:
+                return True
+    except Unanswered:
+        return True
     return False
+
+
+def _counters(access: Access) -> tuple[Variable, ...]:
+    """What tells one execution of an access from another: a thread is no news where its item is known."""
+    shared = any(split != "thread" for split, _ in access.items)
+    threads = {v for split, found in access.items if split == "thread" and shared for v in found}
+    return tuple(v for v in access.loops if v not in threads)
 
 
 __all__ = ["check_apart", "check_covered", "check_inside", "check_races", "rewritten"]

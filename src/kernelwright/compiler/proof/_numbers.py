@@ -27,6 +27,7 @@ class Variable:
     high: int = INFINITE
     definition: Condition = ()
     number: int = field(default_factory=lambda: next(_NUMBERS))
+    asked: dict[object, tuple[Number, Number]] = field(default_factory=dict)  # what was made of it before
 
     @property
     def text(self) -> str:
@@ -188,6 +189,9 @@ def divide(a: Number, by: int) -> tuple[Number, Number]:
         return whole, rest
     if not rest.terms:
         return whole + rest.constant // by, Number({}, rest.constant % by)
+    asked, key = next(iter(rest.terms)).asked, (frozenset(rest.terms.items()), rest.constant, by)
+    if key in asked:
+        return whole + asked[key][0], asked[key][1]
     low = rest.low // by if rest.low > -INFINITE else -INFINITE
     high = rest.high // by if rest.high < INFINITE else INFINITE
     remainder = Variable("made", "remainder", 0, by - 1)
@@ -199,6 +203,7 @@ def divide(a: Number, by: int) -> tuple[Number, Number]:
         lambda q: (*equal(rest, q * by + left), ((Fact(left),),), ((Fact(number(by - 1) - left),),)),
     )
     remainder.definition = next(iter(quotient.terms)).definition
+    asked[key] = quotient, left
     return whole + quotient, left
 
 
@@ -224,10 +229,17 @@ def minimum(a: Number, b: Number) -> Number:
         return a
     if gap.high <= 0:
         return b
-    low, high = min(a.low, b.low), min(a.high, b.high)
-    return define(
-        "minimum", low, high, lambda m: (((Fact(gap), Fact(m - a, True)), (Fact(-gap - 1), Fact(m - b, True))),)
+    asked, key = (
+        next(iter(gap.terms)).asked,
+        (frozenset(a.terms.items()), a.constant, frozenset(gap.terms.items()), gap.constant),
     )
+    if key not in asked:
+        low, high = min(a.low, b.low), min(a.high, b.high)
+        smaller = define(
+            "minimum", low, high, lambda m: (((Fact(gap), Fact(m - a, True)), (Fact(-gap - 1), Fact(m - b, True))),)
+        )
+        asked[key] = smaller, smaller
+    return asked[key][0]
 
 
 def maximum(a: Number, b: Number) -> Number:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ...targets.plan import Candidate, EntryCall, Plan
+from . import _products  # noqa: F401  (its summaries)
 from ._checks import check_apart, check_covered, check_inside, check_races, rewritten
 from ._entry import EntryReader, Invocation
 from ._numbers import Number, variable

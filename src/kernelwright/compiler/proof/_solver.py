@@ -135,8 +135,9 @@ def _exists(
     free: Sequence[Variable], conditions: Sequence[Condition], extra: str = "", also: Sequence[Variable] = ()
 ) -> str:
     parts = [extra] if extra else []
-    parts += [_clauses(condition) for condition in conditions if condition]
-    parts += [_clauses(v.definition) for v in dict.fromkeys((*free, *also)) if v.definition]
+    clauses = [clause for condition in conditions for clause in condition]
+    clauses += [clause for v in dict.fromkeys((*free, *also)) for clause in v.definition]
+    parts += dict.fromkeys(_clause(clause) for clause in clauses)
     parts += [x for v in free for x in _bounds(v)]
     body = " and ".join(parts) or "0 = 0"
     return f"exists ({', '.join(v.text for v in free)} : {body})" if free else body
@@ -149,10 +150,6 @@ def _bounds(v: Variable) -> list[str]:
     if v.kind != "made" and v.high < 1 << 61:
         found.append(f"{v.text} <= {v.high}")
     return found
-
-
-def _clauses(condition: Condition) -> str:
-    return " and ".join(_clause(clause) for clause in dict.fromkeys(condition)) or "0 = 0"
 
 
 def _clause(clause: tuple[tuple[Fact, ...], ...]) -> str:

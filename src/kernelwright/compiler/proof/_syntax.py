@@ -97,6 +97,8 @@ def assigned(node: Node) -> Iterator[tuple[str, bool]]:
             yield from _target(child(one, "argument"))
         elif one.type == "call_expression":
             called = child(one, "function")
+            if called.type == "qualified_identifier":
+                continue  # no function of the library writes into an array of integers but Axes::table
             if called.type == "identifier":
                 yield text(called), False
             for argument in inner(child(one, "arguments")):
