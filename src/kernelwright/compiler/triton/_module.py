@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from ...targets.plan import Candidate
+from ...targets.plan import Candidate, Plan
 from .._pipeline import Prepared, bindings
 from ..assembly import Layout, Segment, header, lay_out, make_plan, tensor_bytes
 from ..contraction import is_contraction
 from ..group import Group, group
-from ..program import Extern, Program, Recur, condition
+from ..program import Extern, Program, Recur, Reduce, condition
 from ._code import TritonCode
 from ._helpers import helper_texts
 from ._kernel import Around
@@ -22,6 +23,7 @@ from ._loops import emit_loops, loop_schedules
 from ._recur import emit_recur
 from ._schedule import TileSchedule
 from ._sizes import size_text
+from .contract import ProductSchedule, emit_contraction, product_schedules, suits_products
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,15 @@ class TritonKernel:
     """A group of statements, and the schedules worth trying, best guess first."""
 
     group: Group
-    schedules: tuple[TileSchedule, ...]
+    schedules: tuple[TileSchedule, ...] | tuple[ProductSchedule, ...]
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A module (empty when every step is an ATen call) and the plan that launches it."""
+
+    source: str
+    plan: Plan
 
 
 def triton_kernels(prepared: Prepared) -> tuple[TritonKernel | Extern, ...]:
@@ -40,6 +50,8 @@ def triton_kernels(prepared: Prepared) -> tuple[TritonKernel | Extern, ...]:
         first = each.statements[0]
         if isinstance(first, Extern):
             found.append(first)
+        elif isinstance(first, Reduce) and not condition(first) and suits_products(program, first):
+            found.append(TritonKernel(each, tuple(product_schedules(program, first))))
         elif isinstance(first, Recur) or condition(first):
             found.append(TritonKernel(each, (TileSchedule(),)))
         else:
@@ -63,22 +75,38 @@ def emit_triton(
             steps.append(kernel)
         else:
             steps.append(_emit(program, kernel, f"k{number}", kernel.schedules[choice.get(number, 0)]))
-    layout = lay_out(program, steps)
-    codes = [code for segment in layout.segments for code in segment.kernels]
+    assembled = assemble(program, steps, title=title, **bindings(prepared.captured, program))
+    schedules = {step.name: dict(step.schedule) for step in steps if isinstance(step, TritonCode)}
     label = "compiler" + "".join(f"/k{number}={position}" for number, position in sorted(choice.items()) if position)
     return Candidate(
         target="triton",
         proposer="compiler",
-        source=_source(program, layout, title),
-        plan=make_plan(program, layout, **bindings(prepared.captured, program)),
+        source=assembled.source,
+        plan=assembled.plan,
         label=label,
-        schedule=json.dumps({code.name: dict(code.schedule) for code in codes}, sort_keys=True),
+        schedule=json.dumps(schedules, sort_keys=True),
         notes=program.notes,
     )
 
 
-def _emit(program: Program, kernel: TritonKernel, name: str, schedule: TileSchedule) -> TritonCode:
+def assemble(
+    program: Program,
+    steps: Sequence[TritonCode | Extern],
+    *,
+    sources: Sequence[tuple[str, int | str]],
+    title: str = "",
+    **rest: Any,
+) -> Assembled:
+    """Join launchers into a module and its plan; the rest is for :func:`make_plan`."""
+    layout = lay_out(program, steps)
+    return Assembled(_source(program, layout, title), make_plan(program, layout, sources=sources, **rest))
+
+
+def _emit(program: Program, kernel: TritonKernel, name: str, schedule: TileSchedule | ProductSchedule) -> TritonCode:
     first = kernel.group.statements[0]
+    if isinstance(schedule, ProductSchedule):
+        assert isinstance(first, Reduce)
+        return emit_contraction(program, first, name, schedule)
     if isinstance(first, Recur):
         return emit_recur(program, first, name, schedule)
     return emit_loops(program, kernel.group, name, schedule, Around({}, condition(first)))

@@ -1,4 +1,4 @@
-"""The kernels of a contraction: tiles of both operands are multiplied into a tile of the result that stays in registers.
+"""The kernels of a contraction: tiles of both operands are multiplied into a tile of the result, held in registers.
 
 Layout, transposition, windows and padding are all in the operands' indices, so products and convolutions are one text:
 rows, columns and the steps of the sum are coordinates, and where an operand lies is computed from them.
@@ -17,8 +17,8 @@ from ..group import root
 from ..program import Axis, Index, Load, Program, Reduce, Size
 from ._kernel import KernelText, tiles
 from ._printer import NONE, Dims, Printer, Value_
-from ._sizes import size_text, wide
-from ._text import Body
+from ._sizes import LARGEST, largest, size_text, wide
+from ._text import Body, wrapped
 
 _RESERVED = ("tl", "libdevice", "BM", "BN", "BK", "GROUP", "SPLIT", "partial_ptr")
 
@@ -60,7 +60,8 @@ class Product:
         loads = (p.a, p.b, *self.program.loads(self.reduce))
         self.memory = tuple(dict.fromkeys(root(self.program, load.tensor) for load in loads))
         self.target = root(self.program, self.reduce.store.tensor)
-        self.wide = wide(self.program, tuple(dict.fromkeys((*self.memory, self.target))))
+        many = largest(self.program, self.partial_elements) > LARGEST // 2
+        self.wide = many or wide(self.program, tuple(dict.fromkeys((*self.memory, self.target))))
         self.numbers = [s.name for s in self.program.symbols]
 
     @property
@@ -83,9 +84,8 @@ class Product:
         self._place(body, split=s.split > 1)
         total = self._sum(body)
         if s.split > 1:
-            element = f"((part * {size_text(self.batches)} + batch) * {size_text(self.rows)} + rows)"
             mask = self._mask("rows_inside", "columns_inside")
-            body.effect(f"tl.store(partial_ptr + {element} * {size_text(self.columns)} + columns, {total}{mask})")
+            body.effect(f"tl.store({self._partial}, {total}{mask})")
             tensors = [*dict.fromkeys(root(self.program, load.tensor) for load in (self.parts.a, self.parts.b))]
         else:
             self._finish(body, total)
@@ -105,9 +105,8 @@ class Product:
         self._place(body, split=False)
         body.define("total", f"tl.zeros((BM, BN), {self._sum_type})", kind="load")
         body.open(f"for part in range({s.split}):")
-        element = f"((part * {size_text(self.batches)} + batch) * {size_text(self.rows)} + rows)"
         mask = self._mask("rows_inside", "columns_inside", other=True)
-        body.effect(f"total += tl.load(partial_ptr + {element} * {size_text(self.columns)} + columns{mask})")
+        body.effect(f"total += tl.load({self._partial}{mask})")
         body.close()
         self._finish(body, "total")
         loads = [node for node in self.end.epilogue.walk() if isinstance(node, Load)]
@@ -127,12 +126,12 @@ class Product:
         """Which tile a program computes: bands of GROUP rows of tiles, one column of a band after the other."""
         wider = ".to(tl.int64)" if self.wide else ""
         rows, columns = size_text(self.rows), size_text(self.columns)
-        _define(body, "tile", f"tl.program_id(0){wider}")
+        _define(body, "program" if split else "tile", f"tl.program_id(0){wider}")
         _define(body, "tile_rows", f"tl.cdiv({rows}, BM)")
         _define(body, "tile_columns", f"tl.cdiv({columns}, BN)")
         if split:
-            _define(body, "part", "tile % SPLIT", tight=False)
-            body.effect("tile = tile // SPLIT")
+            _define(body, "part", "program % SPLIT", tight=False)
+            _define(body, "tile", "program // SPLIT", tight=False)
         _define(body, "batch", "tile // (tile_rows * tile_columns)", tight=False)
         _define(body, "within", "tile % (tile_rows * tile_columns)", tight=False)
         _define(body, "first", "within // (GROUP * tile_columns) * GROUP", tight=False)
@@ -141,9 +140,9 @@ class Product:
         _define(body, "tile_column", "within % (GROUP * tile_columns) // height", tight=False)
         _define(body, "rows", "tile_row * BM + tl.arange(0, BM)[:, None]", tight=False)
         _define(body, "columns", "tile_column * BN + tl.arange(0, BN)[None, :]", tight=False)
-        if not self._whole(self.rows, self.schedule.bm):
+        if "rows_inside" in self._ragged:
             _define(body, "rows_inside", f"rows < {rows}", tight=False)
-        if not self._whole(self.columns, self.schedule.bn):
+        if "columns_inside" in self._ragged:
             _define(body, "columns_inside", f"columns < {columns}", tight=False)
 
     def _sum(self, body: Body) -> str:
@@ -195,10 +194,18 @@ class Product:
         self, name: str, body: Body, tensors: Sequence[str], constants: dict[str, int], grid: str, options: str
     ) -> KernelText:
         parameters = [*(f"{t}_ptr" for t in tensors), *self.numbers, *(f"{n}: tl.constexpr" for n in constants)]
-        source = "\n".join(["@triton.jit", f"def {name}({', '.join(parameters)}):", *body.finished()])
+        heading = wrapped(f"def {name}({', '.join(parameters)}):")
+        source = "\n".join(["@triton.jit", *heading, *body.finished()])
         values = [f"{n}={v}" for n, v in constants.items()]
         arguments = ", ".join([*tensors, *self.numbers, *values, options])
         return KernelText(source, f"{name}[({grid},)]({arguments})")
+
+    @property
+    def _partial(self) -> str:
+        """Where a part's sum of an element lies."""
+        rows, columns, batches = size_text(self.rows), size_text(self.columns), size_text(self.batches)
+        matrix = "part" if batches == "1" else f"(part * {batches} + batch)"
+        return f"partial_ptr + ({matrix} * {rows} + rows) * {columns} + columns"
 
     # ── small questions ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -212,6 +219,12 @@ class Product:
     def _sum_type(self) -> str:
         return f"tl.{self.parts.dtype}"
 
+    @property
+    def _ragged(self) -> list[str]:
+        """The masks that are needed: of the sides that tiles do not cover exactly."""
+        found = [] if self._whole(self.rows, self.schedule.bm) else ["rows_inside"]
+        return found if self._whole(self.columns, self.schedule.bn) else [*found, "columns_inside"]
+
     @staticmethod
     def _whole(size: Size, block: int) -> bool:
         """Do tiles cover the size exactly?"""
@@ -219,16 +232,12 @@ class Product:
         return value is not None and value % block == 0
 
     def _mask(self, *names: str, other: bool = False) -> str:
-        exact = {
-            "rows_inside": self._whole(self.rows, self.schedule.bm),
-            "columns_inside": self._whole(self.columns, self.schedule.bn),
-        }
-        kept = [name for name in names if not exact[name]]
+        kept = [name for name in names if name in self._ragged]
         return f", mask={' & '.join(kept)}{', other=0.0' if other else ''}" if kept else ""
 
 
 class _Operand:
-    """How one operand's tile is addressed: a part that stays, computed before the loop, and a part that moves with it."""
+    """How one operand's tile is addressed: what stays is computed before the loop, what moves with it inside."""
 
     def __init__(
         self, made: Product, body: Body, load: Load, sizes: dict[str, Size], role: str, lane: str, own: tuple[Axis, ...]
@@ -242,7 +251,7 @@ class _Operand:
         fixed = [*_walk(self._flat, "batch", parts.batch), *_walk(self._flat, lane, own)]
         offset = size_text(self._flat.offset)
         fixed += [offset] if offset != "0" else []
-        self._base = body.define(body.name(f"{role}_base"), " + ".join(fixed) or "0", tight=False)
+        self._base = body.define(body.name(f"{role}_base"), _sum(fixed), tight=False)
         block, size = (made.schedule.bm, made.rows) if lane == "rows" else (made.schedule.bn, made.columns)
         self._lane_mask = "" if made._whole(size, block) else f"{lane}_inside"
         # Where a dimension may be left, its coordinate is needed besides the address.
@@ -251,19 +260,19 @@ class _Operand:
             index = load.index[dim]
             text = [*_walk(index, "batch", parts.batch), *_walk(index, lane, own)]
             text += [size_text(index.offset)] if size_text(index.offset) != "0" else []
-            self._corner[dim] = body.define(body.name(f"{role}_at{dim}"), " + ".join(text) or "0", tight=False)
+            self._corner[dim] = body.define(body.name(f"{role}_at{dim}"), _sum(text), tight=False)
 
     def load(self, depth: str, inside: str) -> str:
         """Print the load of one step's tile; returns its name."""
         body, made = self._body, self._made
-        moving = " + ".join(_walk(self._flat, depth, made.parts.k))
+        moving = _walk(self._flat, depth, made.parts.k)
         masks = [self._lane_mask] if self._lane_mask else []
         masks += [f"({depth}{inside})"] if inside else []
         for dim, corner in self._corner.items():
-            step = " + ".join([corner, *_walk(self._load.index[dim], depth, made.parts.k)])
+            step = _sum([corner, *_walk(self._load.index[dim], depth, made.parts.k)])
             at = body.define(body.name(f"{self._role}_dim{dim}"), step, tight=False)
             masks += [f"({at} >= 0)", f"({at} < {size_text(self._tensor.shape[dim])})"]
-        address = " + ".join(x for x in (self._pointer, self._base, moving) if x)
+        address = _sum([self._pointer, self._base, *moving])
         mask = f", mask={' & '.join(masks)}, other=0.0" if masks else ""
         text = f"tl.load({address}{mask})"
         if self._tensor.dtype != made._kind:
@@ -304,6 +313,10 @@ def _decoded(body: Body, variable: str, axes: Sequence[Axis], dims: Dims) -> dic
 
 def _define(body: Body, name: str, text: str, *, tight: bool = True) -> None:
     body.define(body.name(name), text, tight=tight)
+
+
+def _sum(terms: Sequence[str]) -> str:
+    return " + ".join(terms).replace("+ -", "- ") or "0"
 
 
 def _times(*factors: str) -> str:

@@ -39,11 +39,16 @@ _PLAIN_TILES = (
 
 
 def suits_products(program: Program, statement: Reduce) -> bool:
-    """Can :func:`emit_contraction` print a statement? Padding must be with zeros, which add nothing to a sum."""
+    """Does :func:`emit_contraction` print a statement well?
+
+    Padding must be with zeros, which add nothing to a sum. A product with a vector uses every number once: it is an
+    ordinary reduction.
+    """
     if not is_contraction(program, statement):
         return False
     parts = classify(program, statement)
-    return all(not load.fill for load in (parts.a, parts.b))
+    sides = [product(axis.size for axis in axes) for axes in (parts.m, parts.n)]
+    return all(not load.fill for load in (parts.a, parts.b)) and 1 not in sides
 
 
 def product_schedules(program: Program, statement: Reduce, gpu: Gpu = H200) -> list[ProductSchedule]:
