@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
@@ -51,7 +52,7 @@ def gather(
         headers=headers_of(candidate.source),
         verdict=verdict,
         measurement=measurement,
-        machine={**asdict(machine), "fingerprint": fingerprint(machine)},
+        machine={**json.loads(json.dumps(asdict(machine))), "fingerprint": fingerprint(machine)},
         versions=dict(versions),
         proof=prove(candidate).to_json(),
     )

@@ -16,7 +16,7 @@ from ..judge import Check, Judge, Measurement, Rejected, Verdict
 from ..machine import describe, fingerprint, versions
 from ..targets import Candidate
 from ..targets.cpu import flatten, headers_of, recipe
-from ..task import Task
+from ..task import Task, shrink
 from ._bundle import Bundle
 
 EAGER = Candidate("eager", "baseline", "", None, "eager")
@@ -31,8 +31,8 @@ class OtherTask(TaskError):
 class Recheck:
     """What judging again said. ``again`` are the recorded checks and what they are here, each with its new error.
 
-    ``differences`` are sentences: what is not here as it was there. ``proof`` is what could be proven here, in the
-    bundle's own form.
+    ``differences`` are sentences: what is not here as it was there, or not what a reader of its reference would think.
+    ``proof`` is what could be proven here, in the bundle's own form.
     """
 
     verdict: Verdict
@@ -94,15 +94,32 @@ def _proof(bundle: Bundle, source: str) -> Mapping[str, Any]:
 
 
 def _own(bundle: Bundle, task: Task) -> Task:
-    """The user's task with the bundle's sizes and dtype. Raises ``OtherTask``."""
-    if (task.kind, task.text, task.attribute) != (bundle.task.kind, bundle.task.text, bundle.task.attribute):
-        raise OtherTask(f"The bundle's reference is not that of {task.name}: their texts differ.")
-    return replace(bundle.task, path=task.path, module=task.module)
+    """The user's own task, made smaller if the bundle's is. Raises ``OtherTask`` where anything of it differs."""
+    found = shrink(task) if bundle.task.shrunk else task
+    if found.digest != bundle.task.digest:
+        what = (
+            "their texts differ" if found.text != bundle.task.text else "their sizes, dtypes or laws of values differ"
+        )
+        raise OtherTask(f"The bundle's task is not {task.name}: {what}.")
+    return found
+
+
+def _restrictions(task: Task) -> list[str]:
+    """What the text of the reference alone does not show."""
+    found = []
+    if task.patches:
+        changed = ", ".join(f"{name} = {value}" for name, value in task.patches)
+        found.append(f"Constants of its reference are replaced: {changed}.")
+    if task.structures:
+        found.append(f"It is judged on these laws of values alone: {', '.join(task.structures)}.")
+    if task.dtype != "float32":
+        found.append(f"Its parameters and inputs are cast to {task.dtype}.")
+    return found
 
 
 def _differences(bundle: Bundle) -> tuple[tuple[str, ...], str]:
     """What is not here as it was there, and the source to build: with the bundle's headers where ours are others."""
-    found, source = [], bundle.candidate.source
+    found, source = _restrictions(bundle.task), bundle.candidate.source
     machine = describe()
     if fingerprint(machine) != bundle.machine.get("fingerprint"):
         theirs = f"{bundle.machine.get('cpu', 'unknown')}, {bundle.machine.get('cores', '?')} cores"
