@@ -98,6 +98,8 @@ class Kernel:
         if len(axes) == 1:
             printer.axes[axes[0].name] = (variable, dims)
             return
+        if not axes:
+            return
         printer.counted.append(Counted(variable, dims, tuple(axes)))
         for position, axis in enumerate(axes):
             step = size_text(product([a.size for a in axes[position + 1 :]]))

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from ..cpp._indices import flatten, static
-from ..cpp._normal import Loop, Normal, axis_sizes, normalise
+from ..cpp._normal import Loop, Normal, normalise
 from ..cpp._recompute import recompute
 from ..cpp._stages import Stage, flat_accesses, stages
 from ..group import Group, root
-from ..program import Acc, Axis, Index, Load, Map, Program, Reduce, Scan, Size, Store, Tensor, contiguous
+from ..program import Axis, Index, Load, Map, Program, Reduce, Scan, Size, Store, Tensor, contiguous
 from ._code import TritonCode
 from ._kernel import Around, Kernel, KernelText, product, tiles
 from ._parts import parts, settled
-from ._printer import NONE, Dims, Printer, Value_
+from ._printer import NONE, Printer, Value_
 from ._reduce import Accumulator, Folding, filled, held_dtype, masked, operand, place, result, wanted_name
 from ._scan import scan_rows, scan_tile
-from ._schedule import WINDOW, Form, TileSchedule, form, parts_of_rows, schedules
+from ._schedule import Form, TileSchedule, form, parts_of_rows, schedules
 from ._sizes import size_text
 
 ALONE = Around({})
@@ -123,7 +124,9 @@ def _crossed(part: Normal, name: str, chosen: Form, around: Around) -> _Printed:
         kernel.decode(printer, program, rest, NONE)
     for statement in part.statements:
         _map(kernel, printer, statement)
-    grid = " * ".join([tiles(along.size, chosen.x), tiles(across.size, chosen.r), *(size_text(a.size) for a in rest)])
+    counts = [tiles(along.size, chosen.x), tiles(across.size, chosen.r), *(size_text(a.size) for a in rest)]
+    fixed = all(count.isdigit() for count in counts)
+    grid = str(math.prod(int(count) for count in counts)) if fixed else " * ".join(counts)
     return _Printed(kernel, kernel.finished([grid], chosen.warps))
 
 
@@ -421,4 +424,4 @@ def _ordered(part: Normal, axes: Sequence[Axis], statement: Loop | None = None) 
     return tuple(sorted(axes, key=lambda a: -steps[a.name]))
 
 
-__all__ = ["ALONE", "WINDOW", "Acc", "Dims", "axis_sizes", "emit_loops", "loop_schedules"]
+__all__ = ["emit_loops", "loop_schedules"]

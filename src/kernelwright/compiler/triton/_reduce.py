@@ -8,7 +8,7 @@ from ..cpp._reduce import acc_dtype, state_dtype
 from ..program import Axis, Const, Index, Reduce
 from ._kernel import Kernel, product
 from ._operators import literal_text, storage_type
-from ._printer import NONE, Dims, Printer, Value_
+from ._printer import Dims, Printer, Value_
 
 _NARROW = ("bool", "int8", "uint8", "int16")
 LAST = 2147483647  # the place of nothing
@@ -177,6 +177,3 @@ def combined(printer: Printer, op: str, dtype: str, a: str, b: str) -> str:
         printer.helpers.add(name)
         return f"{name}({a}, {b})"
     return f"tl.{name}({a}, {b})"
-
-
-__all__ = ["NONE", "Accumulator", "Folding", "combined", "filled", "identity", "masked", "operand", "place", "result"]

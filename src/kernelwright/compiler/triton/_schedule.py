@@ -28,7 +28,7 @@ class TileSchedule:
     """
 
     points: int = 1024
-    elements: int = 2048
+    elements: int = 1024
     longest: int = 1 << 14
     warps: int = 4
     programs: int = PROGRAMS
@@ -60,7 +60,7 @@ def schedules(parts: list[Normal]) -> list[TileSchedule]:
     if "points" in forms or "windows" in forms:
         found += [replace(best, points=512), replace(best, points=2048), replace(best, points=2048, warps=8)]
     if "rows" in forms or "passes" in forms:
-        found += [replace(best, elements=1024), replace(best, elements=4096), replace(best, warps=8)]
+        found += [replace(best, elements=2048), replace(best, elements=4096), replace(best, warps=8)]
     if any(part_points(part) > 1 << 11 for part in parts) and "rows" in forms:
         found.append(replace(best, longest=1 << 11))
     if any(isinstance(s, Reduce) for part in parts for s in part.statements):
@@ -88,12 +88,12 @@ def form(part: Normal, schedule: TileSchedule) -> Form:
         return Form("windows", min(max(128, schedule.points // 4), max(32, power(rows))), warps=schedule.warps)
     length = power(row)
     least = min(COLUMNS, power(rows)) if side_by_side else 1
-    if length * least <= schedule.longest and not (side_by_side and length > schedule.elements // 4):
+    if length * least <= schedule.longest and not (side_by_side and length > schedule.elements // 2):
         x = max(least, min(schedule.elements // length, power(rows)))
         text = "" if all(static(a.size) is not None for a in part_axes(part)) else "power"
         return Form("rows", 0 if x <= 1 else x, length, _warps(schedule, x * length), text)
     x = min(2 * COLUMNS, power(rows)) if side_by_side else 1
-    r = min(length, schedule.elements // x)
+    r = min(length, max(16, 2 * schedule.elements // x))
     return Form("passes", 0 if x <= 1 else x, r, _warps(schedule, x * r))
 
 
