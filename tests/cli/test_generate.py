@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -64,7 +65,8 @@ def test_a_win(kw: Any, source: Path, tmp_path: Path, searched: Any) -> None:
 
 def test_json_of_every_status_has_the_one_shape(kw: Any, source: Path, tmp_path: Path, searched: Any) -> None:
     document = tmp_path / "r.json"
-    for outcome, code in ((made.won(), 0), (made.baseline(), 0), (made.unscored(), 1), (made.failed(), 1)):
+    ends = [(made.won(), 0), (made.baseline(), 0), (made.unmeasured(), 0), (made.unscored(), 1), (made.failed(), 1)]
+    for outcome, code in ends:
         searched(outcome)
         assert kw("generate", source, "--json", document).code == code
         content = json.loads(document.read_text())
@@ -82,6 +84,29 @@ def test_a_baseline_says_why(kw: Any, source: Path, tmp_path: Path, searched: An
     ended = kw("generate", source, "--out", tmp_path / "o")
     assert "No part of the task can be lowered." in ended.out
     assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["outcome.json", "report.html"]
+
+
+def test_what_no_gpu_timed_is_shown_and_written_but_not_served(
+    kw: Any, source: Path, tmp_path: Path, searched: Any
+) -> None:
+    calls = searched(made.unmeasured())
+    ended = kw("generate", source, "--target", "triton", "--out", tmp_path / "o")
+    assert ended.code == 0, ended.err
+    assert calls[0]["target"] == "triton"
+    for part in ("compiled for sm_90", "k0_kernel", "8×2", "75 %", "2.0 KiB", "unmeasured", "nothing is served"):
+        assert part in ended.out
+    assert (tmp_path / "o" / "kernel.py").read_text() == "import triton\n"
+    assert "import</span>" in (tmp_path / "o" / "report.html").read_text()
+
+
+def test_without_triton_its_target_is_one_sentence(kw: Any, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *rest: known(name, *rest) if name != "triton" else None
+    )
+    assert kw("generate", source, "--target", "triton").err.splitlines()[-1] == (
+        "kernelwright: The target triton needs the package triton: pip install 'kernelwright[triton]'."
+    )
 
 
 def test_nothing_found_is_one_sentence(kw: Any, source: Path, searched: Any) -> None:

@@ -76,6 +76,7 @@ def test_doctor(kw: Any, tmp_path: Path) -> None:
     ended = kw("doctor", "--json", document)
     assert ended.code == 0, ended.err
     assert "Archive is healthy" in ended.out
+    assert "--target triton" in ended.out or "GPU found" in ended.out
     content = json.loads(document.read_text())
     made.assert_shape(content)
     assert content["tasks"] == []
