@@ -26,7 +26,13 @@ def interpret(candidate: Candidate, *args: Any, state: Mapping[str, torch.Tensor
 
 
 def _run(candidate: Candidate, args: tuple[Any, ...], state: dict[str, torch.Tensor]) -> Any:
-    return load(candidate, lambda: None, state, interpreted=True)(*args)
+    return load(candidate, lambda: None, state, allocate=_poisoned, interpreted=True)(*args)
+
+
+def _poisoned(shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """Memory whose every element is visibly wrong until written."""
+    found = torch.empty_strided(shape, strides, dtype=dtype)
+    return found.fill_(float("nan") if dtype.is_floating_point else 1 if dtype == torch.bool else 77)
 
 
 @functools.cache

@@ -130,6 +130,9 @@ def _integer_text(name: str, kind: str, names: list[str]) -> Text:
         return _helper("floor_div" if name == "floordiv" else "floor_mod", names)
     if name in ("maximum", "minimum", "fmax", "fmin"):
         return Text(f"tl.{'maximum' if 'max' in name else 'minimum'}({', '.join(names)})")
+    if name == "pow" and kind == "uint8":
+        wide = [f"{n}.to(tl.int32)" for n in names]
+        return Text(f"int_pow({', '.join(wide)}).to(tl.uint8)", helper="int_pow")
     if name == "pow":
         return _helper("int_pow", names)
     if name in ("floor", "ceil", "round", "trunc"):
