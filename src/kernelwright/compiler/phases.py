@@ -6,6 +6,9 @@ of them, and write neighbouring results of different residues side by side.
 
 Lanes of all residues are counted alike: result ``p`` belongs to lane ``x`` and slot ``j`` where
 ``p = x * step + begin + j``, and its taps read the input at ``x - back``.
+
+A convolution is the case of one phase. Where its window moves by a stride, result ``x`` reads ``x * stride - back``: the
+input is then laid out by the residue of its coordinates, and neighbouring lanes read neighbours there too.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ class Side:
     begin: int
     slots: tuple[Residue, ...]
     extent: int
+    stride: int = 1
 
     @property
     def lanes(self) -> int:
@@ -48,9 +52,19 @@ class Side:
         return tuple(sorted(backs, key=lambda b: (-self.reached(b), b)))
 
     @property
+    def parts(self) -> tuple[int, ...]:
+        """The residues of coordinates that taps read."""
+        return tuple(sorted({-back % self.stride for back in self.backs}))
+
+    def behind(self, back: int) -> int:
+        """How many lanes back a tap reads its part."""
+        return -(-back // self.stride)
+
+    @property
     def pitch(self) -> int:
-        """Lanes from row to row, so that a row ends with as many zeros as taps reach back from the next."""
-        return max(self.lanes, self.extent + max(self.backs))
+        """Lanes from row to row, so that a row ends with as many zeros as taps reach on, or back from the next."""
+        behind = [self.behind(back) for back in self.backs]
+        return max(self.lanes + max(0, -min(behind)), -(-self.extent // self.stride) + max(0, *behind))
 
     def reached(self, back: int) -> int:
         """How many slots, from the first on, have a tap so far back."""
@@ -131,6 +145,51 @@ def find_phases(program: Program, groups: Sequence[Group]) -> list[Phases]:
     return found
 
 
+def find_convolution(program: Program, statement: Reduce) -> Phases | None:
+    """A convolution as the one phase of its result, or None if the statement is something else."""
+    parts = _operands(program, statement)
+    out = program.tensors[statement.store.tensor]
+    if parts is None or statement.when:
+        return None
+    x, w = parts
+    axes = {a.name: a for a in (*statement.axes, *statement.raxes)}
+    sizes = program.tensors[x.tensor].shape
+    sides, places = [], []
+    for store, read, weight, size in zip(statement.store.index[2:], x.index[2:], w.index[2:], sizes[2:], strict=True):
+        found = _moving(axes, store, read, weight, static(size))
+        if found is None:
+            return None
+        places.append(found[0])
+        sides.append(found[1])
+    image, group, outs, channel = _roles(statement, axes, x, w.index[0])
+    down, lane = _times(group, outs), _times(outs)
+    same = (
+        x.index[:2] == (_times(image), _times(group, channel) + _times(channel))
+        and w.index[:2] == (down + lane, _times(channel))
+        and statement.store.index[:2] == (x.index[0], down + lane)
+        and static(program.tensors[x.tensor].strides[-1]) == static(out.strides[-1]) == 1
+        and program.tensors[x.tensor].dtype == "float32"
+    )
+    known = {a.name for a in (image, group, outs, channel, *places) if a is not None}
+    taps = {n for index in w.index[2:] for n in index.axes()}
+    if not same or any(a.size != 1 and n not in known | taps for n, a in axes.items()):
+        return None
+    return Phases(statement, x, w, image, group, outs, channel, tuple(places), tuple(sides), (statement,), ())
+
+
+def _moving(axes: dict[str, Axis], store: Index, x: Index, w: Index, extent: int | None) -> tuple[Axis, Side] | None:
+    """One direction of a convolution, in which its window moves."""
+    place, tap = next(iter(store.axes()), ""), next(iter(w.axes()), "")
+    stride, gap, offset = (static(n) for n in (x.coefficient(place), x.coefficient(tap), x.offset))
+    moves = place and store == Index.axis(place) and w == (Index.axis(tap) if tap else Index()) and extent is not None
+    if not moves or x.axes() != {n for n in (place, tap) if n} or not stride or stride < 1 or offset is None:
+        return None
+    count = _length(axes[tap]) if tap else 1
+    taps = tuple((-(offset + t * (gap or 0)), t) for t in range(count))
+    assert extent is not None
+    return axes[place], Side(1, 0, (Residue(0, _length(axes[place]), taps),), extent, stride)
+
+
 def _written(group: Group) -> str | None:
     first = group.statements[0]
     single = len(group.statements) == 1 and isinstance(first, Reduce) and not first.when
@@ -141,11 +200,30 @@ def _written(group: Group) -> str | None:
 
 
 def _phase(program: Program, statement: Reduce) -> _Phase | None:
+    parts = _operands(program, statement)
+    if parts is None:
+        return None
+    x, w = parts
+    axes = {a.name: a for a in (*statement.axes, *statement.raxes)}
+    lines = [_line(axes, *found) for found in zip(statement.store.index[2:], x.index[2:], w.index[2:], strict=True)]
+    known = tuple(line for line in lines if line is not None)
+    image, group, outs, channel = _roles(statement, axes, x, w.index[1])
+    across, lane = _times(group, channel) + _times(channel), _times(outs)
+    same = (
+        x.index[:2] == (_times(image), across)
+        and w.index[:2] == (across, lane)
+        and statement.store.index[:2] == (x.index[0], _times(group, outs) + lane)
+        and len(known) == len(lines)
+    )
+    return _Phase(statement, x, w, image, group, outs, channel, known) if same else None
+
+
+def _operands(program: Program, statement: Reduce) -> tuple[Load, Load] | None:
+    """The input and the weights of what may be a convolution."""
     value = statement.value
     rank = len(statement.store.index)
     if not is_contraction(program, statement) or not isinstance(value, Op) or value.dtype != "float32" or rank < 3:
         return None
-    axes = {a.name: a for a in (*statement.axes, *statement.raxes)}
     spatial = {n for i in statement.store.index[2:] for n in i.axes()}
     loads = [a for a in value.args if isinstance(a, Load)]
     x = next((a for a in loads if a.axes() & spatial), None)
@@ -153,26 +231,22 @@ def _phase(program: Program, statement: Reduce) -> _Phase | None:
     if x is None or w is None or len(x.index) != rank or len(w.index) != rank or w.fill or x.fill not in (None, 0):
         return None
     indices = (*statement.store.index, *x.index, *w.index)
-    if any(static(a.size) is None for a in axes.values()) or not all(i.is_affine for i in indices):
-        return None
-    lines = [_line(axes, *found) for found in zip(statement.store.index[2:], x.index[2:], w.index[2:], strict=True)]
-    known = tuple(line for line in lines if line is not None)
-    image, outs = _only(axes, x.index[0]), _only(axes, w.index[1])
+    known = all(static(a.size) is not None for a in (*statement.axes, *statement.raxes))
+    return (x, w) if known and all(i.is_affine for i in indices) else None
+
+
+def _roles(statement: Reduce, axes: dict[str, Axis], x: Load, lanes: Index) -> tuple[Axis | None, ...]:
+    """The axes of images, groups, result channels of a group (which ``lanes`` counts) and channels of a group."""
     summed = {a.name for a in statement.raxes}
     channel = next((axes[n] for n in x.index[1].axes() if n in summed), None)
     group = next((axes[n] for n in x.index[1].axes() if n not in summed), None)
-    each = {a.name: Index.axis(a.name) for a in (image, outs, channel, group) if a is not None}
-    nothing = Index()
-    inside = nothing if channel is None else each[channel.name]
-    across = nothing if group is None else each[group.name] * _length(channel)
-    down = nothing if group is None else each[group.name] * _length(outs)
-    lane = nothing if outs is None else each[outs.name]
-    same = (
-        x.index[:2] == ((nothing if image is None else each[image.name]), across + inside)
-        and w.index[:2] == (across + inside, lane)
-        and statement.store.index[:2] == (x.index[0], down + lane)
-    )
-    return _Phase(statement, x, w, image, group, outs, channel, known) if same and len(known) == rank - 2 else None
+    outs = next((axes[n] for n in lanes.axes() if group is None or n != group.name), None)
+    return _only(axes, x.index[0]), group, outs, channel
+
+
+def _times(axis: Axis | None, each: Axis | None = None) -> Index:
+    """``axis``, of which every step is as long as ``each``."""
+    return Index() if axis is None else Index.axis(axis.name) * _length(each)
 
 
 def _only(axes: dict[str, Axis], index: Index) -> Axis | None:

@@ -205,8 +205,30 @@ def _direct() -> Iterator[Case]:
     yield _as_direct(convolution(x, w, padding=1))
 
 
+def _as_phase(case: Case) -> Case:
+    """With its best schedule of one phase, wherever that stands in the list."""
+    return replace(case, schedule=next(s for s in schedules(case.program, case.reduce) if s.strategy == "phases"))
+
+
+def _phases() -> Iterator[Case]:
+    """Inputs read where they lie: every edge of rows and planes, residues of strides, groups, one to three dimensions."""
+    for stride, padding, dilation in [(1, 0, 1), (1, 1, 1), (2, 0, 1), (2, 1, 1), (2, 3, 2), (1, 6, 5), (2, 4, 3)]:
+        options = {"stride": stride, "padding": padding, "dilation": dilation}
+        yield _as_phase(convolution(_rand(2, 3, 17, 18), _rand(21, 3, 3, 3), **options))
+        yield _as_phase(convolution(_rand(2, 10, 14, 13), _rand(35, 2, 3, 3), groups=5, relu=True, **options))
+        yield _as_phase(convolution(_rand(3, 2, 40), _rand(9, 2, 4), bias=_rand(9), **options))
+    yield _as_phase(convolution(_rand(2, 3, 6, 7, 37), _rand(16, 3, 3, 3, 3), stride=2, padding=1))
+    yield _as_phase(convolution(_rand(1, 4, 5, 6, 9), _rand(8, 2, 2, 3, 4), groups=2, padding=2))
+    yield _as_phase(convolution(_rand(1, 3, 30, 41), _rand(12, 3, 7, 7), stride=2, padding=3))
+    yield _as_phase(convolution(_rand(1, 70, 9, 50), _rand(5, 70, 3, 3), padding=1))
+    yield _as_phase(convolution(_rand(2, 1, 90), _rand(8, 1, 20), stride=4, padding=8))
+    yield _as_phase(convolution(_rand(1, 2, 5, 6), _rand(4, 2, 7, 7), padding=3))
+    yield _as_phase(convolution(_rand(1, 3, 9, 20), _rand(8, 3, 3, 3, dtype="bfloat16"), padding=1))
+
+
 GROUPS = {
     "direct": _direct,
+    "phases": _phases,
     "matmuls": _matmuls,
     "dtypes": _dtypes,
     "symbolic": _symbolic,
@@ -256,6 +278,8 @@ def test_nothing_is_read_or_written_outside(tmp_path: Path) -> None:
     lab.add(convolution(_rand(2, 3, 7, 7), _rand(5, 3, 3, 3)))
     lab.add(_as_direct(convolution(_rand(2, 17, 7, 7), _rand(19, 17, 3, 3), padding=1)))
     lab.add(convolution(_rand(1, 20, 7, 7), _rand(20, 1, 3, 3), padding=1, groups=20))
+    lab.add(_as_phase(convolution(_rand(2, 3, 9, 11), _rand(5, 3, 3, 3), padding=1)))
+    lab.add(_as_phase(convolution(_rand(2, 3, 9, 37), _rand(5, 3, 3, 3), stride=2)))
     lab.add(einsum("mk,nk->mn", _rand(17, 33, dtype="bfloat16"), _rand(41, 33, dtype="bfloat16")))
     lab.add(einsum("km,kn->mn", _rand(33, 17, dtype="bfloat16"), _rand(33, 41, dtype="bfloat16")))
     library = lab.build(["-O1"])
@@ -283,6 +307,8 @@ def test_schedules_begin_with_the_best_guess_and_fit_the_registers() -> None:
         (lambda: convolution(_rand(1, 64, 7, 7), _rand(64, 1, 3, 3), groups=64), "channels"),
         (lambda: einsum("mk,nk->mn", _rand(16, 512), _rand(300, 512)), "dot"),
         (lambda: convolution(_rand(8, 64, 7, 7), _rand(64, 64, 3, 3), padding=1), "direct"),
+        (lambda: convolution(_rand(8, 32, 28, 28), _rand(32, 4, 3, 3), padding=1, groups=8), "phases"),
+        (lambda: convolution(_rand(8, 3, 64, 64), _rand(32, 3, 3, 3), padding=1, stride=2), "phases"),
         (lambda: convolution(_rand(8, 64, 7, 7), _rand(64, 64, 1, 1)), "gemm"),
     ],
 )

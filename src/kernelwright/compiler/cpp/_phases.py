@@ -1,9 +1,10 @@
-"""Prints the phases of a transposed convolution as one kernel (``kw/phases.h``)."""
+"""Prints the phases of a transposed convolution, or a convolution, as one kernel (``kw/phases.h``)."""
 
 from __future__ import annotations
 
 import itertools
 import math
+import operator
 
 from ..contraction import flat_index
 from ..phases import Phases, Residue
@@ -13,23 +14,54 @@ from ._finish import ending, finish_code, split_code
 from ._indices import index_text, static
 from ._kernel import kernel_code
 from ._operand import base_name
-from ._schedule import SERIAL_PRODUCTS, Cache, GemmSchedule, register_tiles, tile_cost
+from ._schedule import SERIAL_PRODUCTS, Cache, GemmSchedule, register_tiles
 
 INPUT_BYTES = 384 << 10  # of the lanes that a panel of weights meets: they come from the second-level cache
+COPY_SHARE = 0.9  # most of the second-level cache that a convolution's padded copy takes
+MOST_PARTS = 8  # of an input laid out by residues
+UNALIGNED = 1.5  # cycles of a vector that is read where it lies
+LAID = 4.0  # cycles of a vector of the padded copy
+PACKED = 3.0  # cycles of a vector that a blocked product packs; twice that with a stride
 _RANK = 3  # planes, rows, lanes: what is missing has one
 
 
 def phase_schedules(found: Phases, machine: Cache | None = None) -> list[GemmSchedule]:
     """Register tiles of whole residues, best guess first."""
     cache, step, outs = machine or Cache(), found.sides[-1].step, _size(found.outs)
-    lanes = max(p[4] for p in _phases(found))
     tiles = {(mr // step, nv) for mr, nv in register_tiles(16, "float32") if mr % step == 0 and mr // step <= outs}
-    ranked = sorted(tiles, key=lambda t: (-(-outs // t[0]) * _cost(t, step, lanes), t))
     tile_bytes = _size(found.channel) * max(p[1] for p in _phases(found)) * 4
     return [
         GemmSchedule("phases", oc, nv, 0, 0, max(1, INPUT_BYTES // (tile_bytes * (nv + 1) * 16)), cache.workers)
-        for oc, nv in ranked[:3]
+        for oc, nv in sorted(tiles, key=lambda t: (phase_cost(found, *t), t))[:3]
     ]
+
+
+def phase_cost(found: Phases, oc: int, nv: int) -> float:
+    """The cost of a register tile of ``oc`` channels for the whole result, in the unit of ``gemm_cost``."""
+    row, units = found.sides[-1], _size(found.image) * _size(found.group)
+    rows, taps = oc * row.step, sum(len(slot.taps) for slot in row.slots) / row.step
+    tiles = sum(p[1] * p[2] * -(-p[4] // (nv * 16)) for p in _phases(found)) * -(-_size(found.outs) // oc)
+    each = max(rows * nv, 8) + 0.35 * rows + UNALIGNED * nv
+    return units * _size(found.channel) * (tiles * taps * each + LAID * _pitches(found)[0] / 16)
+
+
+def convolution_schedules(found: Phases, machine: Cache) -> list[GemmSchedule]:
+    """Schedules of a convolution whose padded copy stays in the second-level cache, else none."""
+    parts = math.prod(len(side.parts) for side in found.sides)
+    taps = math.prod(len(side.slots[0].taps) for side in found.sides)
+    copy = _parts(found)[0] * len(found.sides[0].parts) * 4
+    if taps == 1 or parts > MOST_PARTS or copy > COPY_SHARE * machine.l2:
+        return []
+    return phase_schedules(found, machine)
+
+
+def prefers_phases(found: Phases, schedule: GemmSchedule, blocked: float) -> bool:
+    """Whether reading the input where it lies spares more than it costs; ``blocked`` is a blocked product's cost without
+    the packing of its columns."""
+    points = math.prod(map(_size, (found.image, found.group, found.channel, *found.places)))
+    vectors = points * math.prod(len(side.slots[0].taps) for side in found.sides) / 16
+    packed = PACKED * (2 if any(side.stride > 1 for side in found.sides) else 1)
+    return phase_cost(found, schedule.mr, schedule.nv) < blocked + packed * vectors
 
 
 def emit_phases(program: Program, found: Phases, name: str, schedule: GemmSchedule | None = None) -> KernelCode:
@@ -59,10 +91,6 @@ def _size(axis: Axis | None) -> int:
     return size
 
 
-def _cost(tile: tuple[int, int], step: int, lanes: int) -> float:
-    return tile_cost((tile[0] * step, tile[1]), 16, tile[0] * step, lanes)[0]
-
-
 # ── geometry ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -70,6 +98,20 @@ def _pitches(found: Phases) -> list[int]:
     """Elements of the padded copy from one point to the next: along channels, then in each direction."""
     sizes = [side.pitch for side in found.sides]
     return [math.prod(sizes[d:]) for d in range(len(sizes) + 1)]
+
+
+def _parts(found: Phases) -> list[int]:
+    """Elements from one part of the padded copy to the next, in each direction."""
+    counts = [len(side.parts) for side in found.sides]
+    each = _size(found.channel) * _pitches(found)[0]
+    return [each * math.prod(counts[d + 1 :]) for d in range(len(counts))]
+
+
+def _offset(found: Phases, direction: int, back: int) -> int:
+    """Elements of the padded copy that a tap reads back."""
+    side = found.sides[direction]
+    part = side.parts.index(-back % side.stride) * _parts(found)[direction]
+    return side.behind(back) * _pitches(found)[direction + 1] - part
 
 
 def _outer(found: Phases) -> list[tuple[Residue, ...]]:
@@ -97,13 +139,15 @@ def _phases(found: Phases) -> list[tuple[int, ...]]:
 
 def _margin(found: Phases) -> int:
     """Elements before the padded copy, which taps reach from its first row."""
-    reach = sum(max(s.backs) * pitch for s, pitch in zip(found.sides, _pitches(found)[1:], strict=True))
-    return -(-reach // 16) * 16
+    behind = [max(0, *(s.behind(b) for b in s.backs)) for s in found.sides]
+    return -(-sum(map(operator.mul, behind, _pitches(found)[1:])) // 16) * 16
 
 
 def _copy(found: Phases, schedule: GemmSchedule) -> int:
     """Elements of a padded copy with its margins."""
-    size = _margin(found) + _size(found.channel) * _pitches(found)[0] + (schedule.nv + 1) * 16
+    row = found.sides[-1]
+    beyond = (schedule.nv + 1) * 16 + max(0, *(-row.behind(b) for b in row.backs))
+    size = _margin(found) + _parts(found)[0] * len(found.sides[0].parts) + beyond
     return -(-size // 16) * 16
 
 
@@ -126,10 +170,11 @@ def _tables(program: Program, found: Phases, schedule: GemmSchedule) -> list[str
     partial = row.reached(row.backs[-1]) % row.step
     full = len(row.backs) - (partial > 0)
     weights = [[(row.weight(j, b) or 0) * strides[-1] for j in range(row.step)] for b in row.backs]
+    backs = [_offset(found, len(found.sides) - 1, back) for back in row.backs]
     taps = []
     for combination in _outer(found):
         for chosen in itertools.product(*(r.taps for r in combination)):
-            back = sum(b * pitch for (b, _), pitch in zip(chosen, pitches[1:], strict=False))
+            back = sum(_offset(found, d, b) for d, (b, _) in enumerate(chosen))
             taps.append([back, sum(k * stride for (_, k), stride in zip(chosen, strides[2:-1], strict=True))])
     phases = [[p[0], p[1], p[2], p[3], p[5], p[6], p[7]] for p in _phases(found)]
     missing = _RANK - len(found.sides)
@@ -146,7 +191,7 @@ def _tables(program: Program, found: Phases, schedule: GemmSchedule) -> list[str
     work = images * groups * _size(found.outs) * _size(found.channel) * points
     return [
         f"typedef kw::phases::Tile<{row.step}, {schedule.mr}, {schedule.nv}, {full}, {partial}> Tile;",
-        f"static constexpr Tile tile_{{{_braces(row.backs)}, {_nested(weights)}}};",
+        f"static constexpr Tile tile_{{{_braces(backs)}, {_nested(weights)}}};",
         f"static constexpr kw::phases::Tap taps_[] = {_nested(taps)};",
         f"static constexpr kw::phases::Phase phases_[] = {_nested(phases)};",
         f"const kw::phases::Shape shape_{_braces(numbers)};",
@@ -159,20 +204,28 @@ def _enter(program: Program, found: Phases, axes: list[Axis]) -> list[str]:
     flat = flat_index(program, found.x)
     names = {a.name for a in axes}
     base = Index(tuple(t for t in flat.terms if t[0] in names), 0)
-    rank = len(found.sides) + 1
-    lists = {
-        "extent_": [_size(found.channel), *(side.pitch for side in found.sides)],
-        "start_": [0] * rank,
-        "size_": [_size(found.channel), *(side.extent for side in found.sides)],
-        "stride_": [_number(s) for s in tensor.strides[1:]],
-    }
+    lines = []
+    for number, part in enumerate(itertools.product(*(side.parts for side in found.sides))):
+        lines += _lay(program, found, base, number, part)
+    return ["auto enter_ = [&](int64_t unit_, float* to_) {", *split_code("unit_", tuple(axes)), *lines, "};"]
+
+
+def _lay(program: Program, found: Phases, base: Index, number: int, part: tuple[int, ...]) -> list[str]:
+    """Lay out the input whose coordinates have the residues ``part``."""
+    tensor, missing = program.tensors[found.x.tensor], [1] * (_RANK - len(found.sides))
+    strides = [_number(s) for s in tensor.strides[1:]]
+    first = base + sum(map(operator.mul, part, strides[1:]))
+    sizes = [-(-(side.extent - r) // side.stride) for side, r in zip(found.sides, part, strict=True)]
+    steps = [stride * side.stride for side, stride in zip(found.sides, strides[1:], strict=True)]
+    pitches = _pitches(found)
+    lists = [
+        [_size(found.channel), *missing, *sizes], [strides[0], *missing, *steps], [pitches[0], *missing, *pitches[1:]],
+    ]  # fmt: skip
+    arrays = ", ".join(_braces(values[:4]) for values in lists)
     return [
-        *(f"static constexpr int64_t {name}[] = {_braces(values)};" for name, values in lists.items()),
-        "auto enter_ = [&](int64_t unit_, float* to_, bool first_) {",
-        *split_code("unit_", tuple(axes)),
-        f"kw::gemm::pad<{rank}>(to_, {base_name(program, found.x.tensor)} + {index_text(base, str)}, extent_, start_, "
-        f"size_, stride_, 0.0f, 0, {math.prod(lists['extent_'][:-1])}, first_);",
-        "};",
+        f"static constexpr kw::phases::Part part_{number}_{{{arrays}}};",
+        f"kw::phases::lay<{found.sides[-1].stride}>(to_ + {number * _parts(found)[-1]}, "
+        f"{base_name(program, found.x.tensor)} + {index_text(first, str)}, part_{number}_);",
     ]
 
 

@@ -21,7 +21,8 @@ SERIAL_PRODUCTS = 1 << 20  # fewer multiply-adds than this are not worth a secon
 @dataclass(frozen=True)
 class GemmSchedule:
     """``strategy``: "gemm" (blocked), "split-k" (threads share the sum), "dot", "axpy" (few rows), "channels",
-    "window" (depthwise), "direct" (convolutions with result channels as lanes). ``mr`` rows x ``nv`` vectors are one
+    "window" (depthwise), "direct" (convolutions with result channels as lanes), "phases" (transposed convolutions and
+    those whose input is read where it lies). ``mr`` rows x ``nv`` vectors are one
     register tile; ``mc`` rows, ``kc`` steps and ``nc`` columns one block."""
 
     strategy: str

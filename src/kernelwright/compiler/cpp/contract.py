@@ -6,12 +6,14 @@ See :class:`GemmSchedule` for the strategies; :func:`schedules` lists those wort
 from __future__ import annotations
 
 from ..contraction import Contraction, classify, is_contraction
+from ..phases import find_convolution
 from ..program import Program, Reduce
 from ._channels import channel_schedules, emit_channels, find_channels
 from ._code import KernelCode
 from ._direct import direct_schedules, emit_direct, find_direct, prefers_direct
 from ._gemm import emit_gemm
 from ._matvec import emit_matvec, matvec_schedules
+from ._phases import convolution_schedules, emit_phases, prefers_phases
 from ._schedule import Cache, GemmSchedule, gemm_cost, gemm_schedules
 from ._window import emit_window, find_window, window_schedules
 
@@ -29,6 +31,10 @@ def emit_contraction(
     """The kernel of a statement that satisfies :func:`is_contraction`."""
     parts = classify(program, statement)
     chosen = schedule or _schedules(program, statement, parts, Cache())[0]
+    if chosen.strategy == "phases":
+        found = find_convolution(program, statement)
+        assert found is not None
+        return emit_phases(program, found, name, chosen)
     return _EMITTERS[chosen.strategy](program, statement, parts, name, chosen)
 
 
@@ -52,7 +58,8 @@ def _schedules(program: Program, statement: Reduce, parts: Contraction, cache: C
         return [*lanes, *window_schedules(window, cache.workers), blocked[0]]
     if lanes:
         return [*lanes, blocked[0]]
-    return [*matvec_schedules(program, parts, cache.workers), *_with_direct(program, statement, parts, blocked, cache)]
+    ranked = _with_direct(program, statement, parts, blocked, cache)
+    return [*matvec_schedules(program, parts, cache.workers), *_with_phases(program, statement, parts, ranked, cache)]
 
 
 def _with_direct(
@@ -67,3 +74,17 @@ def _with_direct(
     if prefers_direct(program, statement, found, cost, gemm_cost(parts, blocked[0])):
         return [first, blocked[0], *(schedule for _, schedule in others), *blocked[1:]]
     return [blocked[0], first, *blocked[1:]]
+
+
+def _with_phases(
+    program: Program, statement: Reduce, parts: Contraction, ranked: list[GemmSchedule], cache: Cache
+) -> list[GemmSchedule]:
+    """Add convolutions that read their input where it lies, in front of a blocked product that has more to pack."""
+    found = find_convolution(program, statement)
+    phases = convolution_schedules(found, cache) if found is not None else []
+    if found is None or not phases:
+        return ranked
+    best = ranked[0]
+    if best.strategy == "gemm" and prefers_phases(found, phases[0], gemm_cost(parts, best)):
+        return [phases[0], *ranked, *phases[1:]]
+    return [*ranked, phases[0]]

@@ -35,18 +35,23 @@ struct Part {
 };
 
 template <int STEP, class S>
+KW_INLINE vec_t<S> row(const S* p, int n) {
+  if constexpr (STEP == 1) return load(p, n);
+  else return gather(p, STEP, n);
+}
+template <int STEP, class S>
 KW_ONCE void lay(float* to, const S* from, const Part& part) {
+  int64_t whole = part.size[3] / 16 * 16;
+  int rest = static_cast<int>(part.size[3] - whole);
   for (int64_t c = 0; c < part.size[0]; ++c)
-    for (int64_t z = 0; z < part.size[1]; ++z)
-      for (int64_t y = 0; y < part.size[2]; ++y) {
-        const S* p = from + c * part.stride[0] + z * part.stride[1] + y * part.stride[2];
-        float* d = to + c * part.pitch[0] + z * part.pitch[1] + y * part.pitch[2];
-        for (int64_t left = part.size[3]; left > 0; left -= 16, p += 16 * STEP, d += 16) {
-          int n = static_cast<int>(min<int64_t>(16, left));
-          if constexpr (STEP == 1) store(d, load(p, n), n);
-          else store(d, gather(p, STEP, n), n);
-        }
+    for (int64_t z = 0; z < part.size[1]; ++z) {
+      const S* p = from + c * part.stride[0] + z * part.stride[1];
+      float* d = to + c * part.pitch[0] + z * part.pitch[1];
+      for (int64_t y = 0; y < part.size[2]; ++y, p += part.stride[2], d += part.pitch[2]) {
+        for (int64_t i = 0; i < whole; i += 16) store(d + i, row<STEP>(p + i * STEP, 16));
+        if (rest) store(d + whole, row<STEP>(p + whole * STEP, rest), rest);
       }
+    }
 }
 
 // B lies at `p`, displaced by each step's offset.
