@@ -38,6 +38,10 @@ class WorkerLost(Exception):
         self.category, self.reason = category, reason
 
 
+class Disturbed(Exception):
+    """The worker was killed, and not by its parent: that says nothing about whoever ran in it."""
+
+
 class WorkerFault(Exception):
     """The worker answered with an exception: its class name and text."""
 
@@ -56,6 +60,7 @@ class Worker:
         self.role, self.memory_limit = role, memory_limit
         self.walls, self.readable = walls, tuple(readable)
         self.standing: Walls | None = None
+        self.forgiving = False  # is SIGKILL from nobody knows where a disturbance, or the fault of what runs there?
         self.starts = 0  # how often a process was started: state that lived in an earlier one is gone
         self.start_seconds = 0.0  # what the newest process took until it could answer
         self._wanted = False  # there is a zygote for it, which may still have to import torch
@@ -75,9 +80,13 @@ class Worker:
         return self._wanted and (self._process is None or self._process.poll() is None)
 
     def spawn(self) -> None:
-        """Begin to start the process; the first request waits until it is there."""
+        """Begin to start the process; the first request waits until it is there.
+
+        Raises ``Disturbed`` when the one before was killed while it waited for a request.
+        """
         if self.alive:
             return
+        self._forgive()
         self.kill()
         _zygote.hold()
         self._wanted = True
@@ -259,7 +268,19 @@ class Worker:
                 return f"died of {signal.Signals(-code).name}"
         return f"ended its process with exit code {code}"
 
+    def _forgive(self) -> None:
+        """Raise ``Disturbed`` where the process that is gone was killed from outside."""
+        if not self.forgiving or self._process is None:
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if self._process.wait(1.0) != -signal.SIGKILL:
+                return
+            self.kill()
+            raise Disturbed(f"The process of the {self.role} was killed.")
+
     def _lost(self, category: str, reason: str) -> WorkerLost:
+        if category == "crash":
+            self._forgive()
         self.kill()
         return WorkerLost(category, reason)
 

@@ -9,8 +9,9 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
+from typing import TypeVar
 
 from .. import errors
 from ..errors import KernelwrightError, ReferenceFailed, ReferenceTooLarge, ReferenceTooSlow, WallsMissing
@@ -19,13 +20,16 @@ from ..task import Cost, Task
 from ._early import default_memory
 from ._measure import measure, share_sets
 from ._outside import measure_untrusted, verify_untrusted
-from ._process import Worker, WorkerFault, WorkerLost
+from ._process import Disturbed, Worker, WorkerFault, WorkerLost
 from ._protocol import Message
 from ._verdict import Check, Measurement, OutOfTime, Verdict
 from ._verify import unscored, verify
 from ._walls import explain
 from ._worker import task_to_json
 from ._zygote import import_seconds
+
+_T = TypeVar("_T")
+_ATTEMPTS = 3  # the last of which takes a process that is killed for one that has earned it
 
 
 class Session:
@@ -86,22 +90,40 @@ class Session:
 
     def start(self) -> None:
         """Start both workers and examine the reference; done by the first use otherwise."""
+        self._undisturbed(self._start)
+
+    def _start(self) -> None:
+        self._oracle.spawn()
+        self._candidate.spawn()
+        self._open_oracle()
+        self._open_candidate()
+
+    def _undisturbed(self, attempt: Callable[[], _T]) -> _T:
+        """Whoever kills one of the processes from outside costs nobody a verdict: all begins anew, a few times."""
+        workers = (self._oracle, self._candidate, self._rivals)
         with self._lock:
-            self._oracle.spawn()
-            self._candidate.spawn()
-            self._open_oracle()
-            self._open_candidate()
+            for left in reversed(range(_ATTEMPTS)):
+                for worker in workers:
+                    worker.forgiving = left > 0
+                try:
+                    return attempt()
+                except Disturbed:
+                    self._candidate.kill()  # what it has seen so far it must not know in the next attempt
+        raise AssertionError("the last attempt forgives nothing")
 
     def verify(self, candidate: Candidate, recorded: Sequence[Check] = ()) -> Verdict:
         """Is the candidate right? Whatever it does costs it its verdict and nothing else.
 
         ``recorded`` checks of an earlier verdict are made again besides.
         """
-        with self._lock:
+        check = verify_untrusted if self.untrusted else verify
+
+        def attempt() -> Verdict:
             self.admit(candidate)
-            self.start()
-            check = verify_untrusted if self.untrusted else verify
+            self._start()
             return check(self, candidate, recorded)
+
+        return self._undisturbed(attempt)
 
     def measure(
         self, candidate: Candidate, rivals: Sequence[Candidate], *, seconds: float, checked: int = 3
@@ -110,34 +132,42 @@ class Session:
 
         Raises ``Rejected`` when it crashes or gives wrong results while timed.
         """
-        with self._lock:
+
+        def attempt() -> Measurement:
             self.admit(candidate)
-            self.start()
+            self._start()
             if self.untrusted:
                 return measure_untrusted(self, candidate, rivals, seconds)
             return measure(self, candidate, rivals, seconds, checked)
 
+        return self._undisturbed(attempt)
+
     @property
     def cost(self) -> Cost:
         """Flops and bytes of one call."""
-        with self._lock:
-            if self._cost is None:
-                found, _ = self.ask_oracle({"op": "cost"})
-                self._cost = Cost(float(found["flops"]), float(found["bytes"]))
-            return self._cost
+        if self._cost is None:
+            found, _ = self._undisturbed(lambda: self.ask_oracle({"op": "cost"}))
+            self._cost = Cost(float(found["flops"]), float(found["bytes"]))
+        return self._cost
 
     def prepare_timing(self) -> None:
         """Draw the values of measurements; done by the first measurement otherwise."""
-        with self._lock:
-            self.start()
+
+        def attempt() -> None:
+            self._start()
             share_sets(self)
+
+        self._undisturbed(attempt)
 
     @property
     def unscored(self) -> str:
         """Why no verdict on this task's candidates proves anything, as a sentence; "" when they do."""
-        with self._lock:
-            self.start()
+
+        def attempt() -> str:
+            self._start()
             return unscored(self)
+
+        return self._undisturbed(attempt)
 
     def turn_to(self, task: Task) -> None:
         """Judge another task with the same workers, which forget this one: starting them takes seconds."""
