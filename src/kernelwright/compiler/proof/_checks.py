@@ -65,8 +65,10 @@ def _text(n: Number) -> tuple[object, ...]:
 
 
 class Places:
-    """Offsets into a buffer as coordinates, where every access stays inside its dimension: two offsets are equal just if
-    their coordinates are, and the solver has several small equations instead of a large one."""
+    """Offsets into a buffer as coordinates, where every access stays inside its dimensions.
+
+    Two offsets are then equal just if their coordinates are: several small equations instead of a large one.
+    """
 
     def __init__(self, solver: Solver, accesses: Iterable[Access]) -> None:
         self._solver = solver

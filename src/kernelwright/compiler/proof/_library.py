@@ -245,6 +245,13 @@ def _comparison(reader: Reader, call: Call) -> Any:
     return compare(sign, call[0], call[1])
 
 
+@summary("kw::select")
+def _select(reader: Reader, call: Call) -> Any:
+    if isinstance(call[1], Pointer) or not isinstance(call[0], Truth):
+        return OPAQUE
+    return reader.merged(call[0], call[1], call[2])
+
+
 @summary("kw::to")
 def _to(reader: Reader, call: Call) -> Any:
     kind = str(call.templates[0]) if call.templates else ""
@@ -443,10 +450,7 @@ def _parallel_items(reader: Reader, call: Call) -> Any:
 @summary("kw::parallel")
 def _parallel(reader: Reader, call: Call) -> Any:
     threads = reader.whole(call[0])
-    if threads.value is None:
-        team = variable("size", "threads", max(1, threads.low), threads.high)
-    else:
-        team = threads
+    team = threads if threads.value is not None else variable("size", "threads", 1, threads.high)
     thread = Variable("loop", "thread", 0, threads.high - 1)
     number_of = Number({thread: 1})
     inside = Truth(less(number_of, team))

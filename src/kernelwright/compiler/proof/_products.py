@@ -230,7 +230,7 @@ def _dot(reader: Reader, call: Call) -> Any:
 
 @summary("kw::window::Window::run")
 def _window(reader: Reader, call: Call) -> Any:
-    """Whole vectors: the columns of a vector at once, for every tap of every row, whether the result needs them or not."""
+    """Whole vectors of columns for every tap of every row, whether the result needs them or not."""
     tile = call.templates[0]
     height, width, down, across, apart, wide, rows, vectors = (reader.whole(v).constant for v in tile.arguments[:8])
     paired = tile.arguments[8] == Truth()

@@ -194,7 +194,7 @@ class Reader:
             self.team = None
 
     def share(self, a: Number, b: Number) -> Share | None:
-        """``count * thread / threads`` and ``count * (thread + 1) / threads``: where a thread's share begins and ends."""
+        """``count * thread / threads`` and the same of the next thread: where a thread's share begins and ends."""
         if self.team is None or (b - self.team[1]).value != 0:
             return None
         thread = self.team[0]

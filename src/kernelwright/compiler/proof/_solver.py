@@ -65,7 +65,7 @@ class Solver:
             value = found.dim_max_val(0) if sign > 0 else found.dim_min_val(0)
             return int(value.to_python()) if value.is_int() else None
 
-        return self.ask(find)  # type: ignore[no-any-return]
+        return self.ask(find)
 
     def covers(self, whole: str, parts: Sequence[str]) -> bool:
         """Is every point of ``whole`` in one of the parts?"""
