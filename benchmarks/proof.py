@@ -1,7 +1,7 @@
 """Counts of how many of the suite's kernels the indices are proved; writes JSON.
 
-``python benchmarks/proof.py [--match TEXT] [--seconds S] [--out FILE]``. Every task is captured, lowered and printed with
-the first schedule of each kernel, and its source handed to the proof; nothing is compiled, run or judged.
+``python benchmarks/proof.py [--match TEXT] [--seconds S] [--out FILE]``. Every task is captured, lowered and printed
+with the first schedule of each kernel, and its source handed to the proof; nothing is compiled, run or judged.
 """
 
 from __future__ import annotations
@@ -33,9 +33,8 @@ def main() -> None:
     print(json.dumps(totals, indent=1))
     if options.out == Path("-"):
         return
-    from suite import machine_slug
-
     from kernelwright.machine import describe, versions
+    from suite import machine_slug
 
     machine = describe()
     document = {

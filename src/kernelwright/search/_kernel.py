@@ -16,7 +16,7 @@ from ..archive import Archive
 from ..errors import KernelwrightError, OutsideDomain
 from ..judge import Measurement, Verdict, dismiss, start_early
 from ..machine import versions
-from ..targets import load
+from ..targets import Candidate, load
 from ..task import DynamicSize, from_callable, module_state
 from ._drive import Listener
 from ._generate import generate_task
@@ -89,7 +89,7 @@ class Kernel:
         """What is served, why it is believed, how fast it is, and what stayed an ATen call; a few lines of text."""
         outcome = self.outcome
         assert outcome.winner is not None
-        lines = [f"{outcome.task.name}: {outcome.status}, {outcome.winner.label} is served"]
+        lines = [self._headline]
         if outcome.reason:
             lines.append(outcome.reason)
         if outcome.verdict and outcome.verdict.checks:
@@ -102,8 +102,14 @@ class Kernel:
                 lines.append(f"{ratio.median:.2f}x {rival} [{ratio.lo:.2f}, {ratio.hi:.2f}]")
             if outcome.measurement.roofline is not None:
                 lines.append(f"{outcome.measurement.roofline:.0%} of the machine's roofline")
-        lines += list(outcome.winner.notes)
+        lines += [*outcome.winner.notes, *_proven(outcome.winner)]
         return "\n".join(lines)
+
+    @property
+    def _headline(self) -> str:
+        outcome = self.outcome
+        assert outcome.winner is not None
+        return f"{outcome.task.name}: {outcome.status}, {outcome.winner.label} is served"
 
     def bundle(self, path: Path | str) -> Path:
         """Write the kernel with all its evidence into one file, which ``kernelwright verify`` judges again anywhere.
@@ -120,7 +126,7 @@ class Kernel:
         return Path(path)
 
     def __repr__(self) -> str:
-        return f"<kernelwright.Kernel {self.explain().splitlines()[0]}>"
+        return f"<kernelwright.Kernel {self._headline}>"
 
 
 def generate(
@@ -188,6 +194,24 @@ def _capture(call: Callable[..., Any], inputs: tuple[Any, ...], dynamic: tuple[D
         return capture(call, inputs, dynamic)
     except KernelwrightError:
         return None
+
+
+def _proven(winner: Candidate) -> list[str]:
+    """What is proved of the indices of a kernel of ours, as one line."""
+    if winner.target != "cpu" or winner.plan is None:
+        return []
+    from ..compiler.proof import prove  # slow to import
+
+    proof = prove(winner)
+    done = sum(kernel.proved for kernel in proof.kernels)
+    why = next((k.why_not for k in proof.kernels if not k.proved), proof.why_not)
+    if proof.proved:
+        return [f"indices proved: inside, without races, outputs covered{', each element once' if proof.once else ''}"]
+    return [
+        f"indices not proved: {why} ({done} of {len(proof.kernels)} kernels are)"
+        if proof.kernels
+        else f"indices not proved: {why}"
+    ]
 
 
 def _needs_grad(args: tuple[Any, ...]) -> bool:
