@@ -7,8 +7,8 @@ of them, and write neighbouring results of different residues side by side.
 Lanes of all residues are counted alike: result ``p`` belongs to lane ``x`` and slot ``j`` where
 ``p = x * step + begin + j``, and its taps read the input at ``x - back``.
 
-A convolution is the case of one phase. Where its window moves by a stride, result ``x`` reads ``x * stride - back``: the
-input is then laid out by the residue of its coordinates, and neighbouring lanes read neighbours there too.
+A convolution is the case of one phase. Where its window moves by a stride, result ``x`` reads ``x * stride - back``:
+the input is then laid out by the residue of its coordinates, and neighbouring lanes read neighbours there too.
 """
 
 from __future__ import annotations

@@ -211,7 +211,7 @@ def _as_phase(case: Case) -> Case:
 
 
 def _phases() -> Iterator[Case]:
-    """Inputs read where they lie: every edge of rows and planes, residues of strides, groups, one to three dimensions."""
+    """Inputs read where they lie: every edge of rows and planes, residues, groups, one to three dimensions."""
     for stride, padding, dilation in [(1, 0, 1), (1, 1, 1), (2, 0, 1), (2, 1, 1), (2, 3, 2), (1, 6, 5), (2, 4, 3)]:
         options = {"stride": stride, "padding": padding, "dilation": dilation}
         yield _as_phase(convolution(_rand(2, 3, 17, 18), _rand(21, 3, 3, 3), **options))

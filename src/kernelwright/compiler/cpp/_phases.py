@@ -56,8 +56,8 @@ def convolution_schedules(found: Phases, machine: Cache) -> list[GemmSchedule]:
 
 
 def prefers_phases(found: Phases, schedule: GemmSchedule, blocked: float) -> bool:
-    """Whether reading the input where it lies spares more than it costs; ``blocked`` is a blocked product's cost without
-    the packing of its columns."""
+    """Whether reading the input where it lies spares more than it costs; ``blocked`` is what a blocked product costs
+    without the packing of its columns."""
     points = math.prod(map(_size, (found.image, found.group, found.channel, *found.places)))
     vectors = points * math.prod(len(side.slots[0].taps) for side in found.sides) / 16
     packed = PACKED * (2 if any(side.stride > 1 for side in found.sides) else 1)
@@ -200,7 +200,6 @@ def _tables(program: Program, found: Phases, schedule: GemmSchedule) -> list[str
 
 
 def _enter(program: Program, found: Phases, axes: list[Axis]) -> list[str]:
-    tensor = program.tensors[found.x.tensor]
     flat = flat_index(program, found.x)
     names = {a.name for a in axes}
     base = Index(tuple(t for t in flat.terms if t[0] in names), 0)

@@ -40,7 +40,8 @@ struct Inside {
 
 // One row of results from an input that lies [row][column][channel]: blocks of Q columns whose windows are inside (the last
 // may overlap the one before), then the columns at both ends with the taps that are. Each block takes all channels, sixteen
-// at a time, so that memory is read and written in order; `done(tile, channel, column, columns)` takes the results.
+// at a time, so that memory is read and written in order; `done(tile, channel, column, columns)` takes the results. The row
+// that the next row of results needs is asked for ahead: no prefetcher sees it coming.
 template <int COLUMNS, int Q, class S, class Done>
 KW_INLINE void row(const S* x, int64_t start, int64_t size, int64_t row_step, int64_t pixel, int64_t stride,
                    int64_t dilation, const float* w, int64_t w_step, int64_t channels, Inside rows, int64_t wide,
@@ -57,6 +58,7 @@ KW_INLINE void row(const S* x, int64_t start, int64_t size, int64_t row_step, in
       int64_t lane = min(c, channels - 16);
       const S* at = x + lane + (start + q * stride) * pixel;
       const float* v = w + c / 16 * w_step;
+      for (int i = 0; block && i < Q; ++i) __builtin_prefetch(at + rows.high * row_step + i * stride * pixel, 0, 2);
       if (block) window<COLUMNS, Q>(tile, at, row_step, dilation * pixel, stride * pixel, v, rows.low, rows.high);
       else window<COLUMNS, 1>(tile, at, row_step, dilation * pixel, 0, v, rows.low, rows.high, taps.low, taps.high);
       done(tile, lane, q, block ? Q : 1);
