@@ -292,10 +292,8 @@ class Session:
             return
         if self.untrusted:
             self._ask_oracle({"op": "settle"}, (), self.time_limit)  # weights that no earlier candidate has touched
+        self._require_walls(self._candidate)
         self._open_task(self._candidate)
-        standing = self._candidate.standing
-        if self.untrusted and not self.unsafe and (standing is None or standing.missing):
-            raise WallsMissing(explain(standing))
         self._opened["candidate"] = self._candidate.starts
         self.timed_in = 0
 
@@ -313,13 +311,13 @@ class Session:
         self._opened["rivals"] = self._rivals.starts
 
     def _require_walls(self, worker: Worker) -> None:
-        """Before a process that was to raise walls hears of a task that strangers wrote."""
+        """Before a process that was to raise walls hears of anything that strangers wrote."""
         if not worker.walls:
             return
         try:
             worker.wait()
         except WorkerLost as lost:
-            raise ReferenceFailed(f"The process for the reference of {self.task.name} {lost.reason}.") from lost
+            raise ReferenceFailed(f"A process behind walls for {self.task.name} {lost.reason}.") from lost
         if worker.standing is None or worker.standing.missing:
             raise WallsMissing(explain(worker.standing))
 
