@@ -16,7 +16,7 @@ from ._verdict import Label
 def read_labels(candidate: Candidate) -> tuple[Label, ...]:
     """Labels of a candidate's source and plan; those that are ``forbidden`` reject it. Nothing is run."""
     found = Findings()
-    if candidate.target == "python":
+    if candidate.target in ("python", "triton"):
         from ._rules_python import read_python
 
         read_python(candidate.source, found)

@@ -1,8 +1,8 @@
 """Files that others hand in for judging, read into candidates; nothing of them is run here.
 
-A source of ours begins with its plan. Any other C or C++ source, or a shared object, has one entry ``main`` that takes
-the call's tensors, the parameters and buffers, and the outputs to be filled; its plan follows from the task. A Python
-file holds ``class ModelNew``; one that we printed is judged by the kernel in it.
+A source of ours, C++ or Triton, begins with its plan. Any other C or C++ source, or a shared object, has one entry
+``main`` that takes the call's tensors, the parameters and buffers, and the outputs to be filled; its plan follows from
+the task. A Python file holds ``class ModelNew``; one that we printed is judged by the kernel in it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import SubmissionInvalid
-from ..targets import CLASS, PLAN_MARK, Candidate, Plan, Standalone, encode, plan_from_json, read_standalone
+from ..targets import (
+    CLASS,
+    PLAN_MARK,
+    PYTHON_PLAN_MARK,
+    Candidate,
+    Plan,
+    Standalone,
+    encode,
+    plan_from_json,
+    read_standalone,
+)
 from ..targets.cpu import plain
 from ..task import Task
 from ._interface import interface
@@ -37,6 +47,9 @@ def read_submission(path: Path, task: Task) -> Candidate:
             raise SubmissionInvalid(f"{path} is no shared object: it does not begin as an ELF file does.")
         return Candidate("so", PROPOSER, encode(content), interface(task), label=path.name)
     text = _text(path, content)
+    if path.suffix == ".py" and text.startswith(PYTHON_PLAN_MARK):
+        source = text.partition("\n")[2]
+        return Candidate("triton", PROPOSER, source, _own_plan(path, text, PYTHON_PLAN_MARK), label=path.name)
     if path.suffix == ".py":
         own = read_standalone(text)
         if own is not None and fits(own, task):
@@ -44,7 +57,7 @@ def read_submission(path: Path, task: Task) -> Candidate:
         return Candidate("python", PROPOSER, text, None, label=path.name)
     if text.startswith(PLAN_MARK):
         source = text.partition("\n")[2]  # the very candidate that was written to the file, with its digest
-        return Candidate("cpu", PROPOSER, source, _own_plan(path, text), label=path.name)
+        return Candidate("cpu", PROPOSER, source, _own_plan(path, text, PLAN_MARK), label=path.name)
     return Candidate("cpu", PROPOSER, plain(text, _LANGUAGES[path.suffix]), interface(task), label=path.name)
 
 
@@ -94,12 +107,12 @@ def _binds(node: ast.AST, name: str) -> bool:
     return isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
 
 
-def _own_plan(path: Path, text: str) -> Plan:
-    line = text.partition("\n")[0].removeprefix(PLAN_MARK)
+def _own_plan(path: Path, text: str, mark: str) -> Plan:
+    line = text.partition("\n")[0].removeprefix(mark)
     try:
         return plan_from_json(json.dumps(json.loads(line)))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SubmissionInvalid(
             f"The first line of {path} is no plan ({type(error).__name__}: {error}); "
-            f"it must be {PLAN_MARK.strip()} and the JSON of one."
+            f"it must be {mark.strip()} and the JSON of one."
         ) from None

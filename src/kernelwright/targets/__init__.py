@@ -6,6 +6,7 @@ from ._python import CLASS, Construction, PythonCandidate
 from ._standalone import CALLABLE, Standalone, read_standalone, standalone
 from .plan import (
     PLAN_MARK,
+    PYTHON_PLAN_MARK,
     AtenCall,
     Candidate,
     EntryCall,
@@ -23,6 +24,7 @@ __all__ = [
     "CALLABLE",
     "CLASS",
     "PLAN_MARK",
+    "PYTHON_PLAN_MARK",
     "SUBMITTED",
     "TARGETS",
     "AtenCall",

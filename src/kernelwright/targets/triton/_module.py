@@ -57,8 +57,17 @@ def _become_interpreter() -> None:
     """Import triton anew, this time to interpret. Its native part stays: it can be initialised once."""
     for name in [n for n in sys.modules if n.partition(".")[0] == "triton" and not n.startswith("triton._C")]:
         del sys.modules[name]
+    before = os.environ.get("TRITON_INTERPRET")
     os.environ["TRITON_INTERPRET"] = "1"
-    importlib.import_module("triton.language")
+    try:
+        knobs = importlib.import_module("triton").knobs
+        knobs.propagate_env, propagate = False, knobs.propagate_env
+        knobs.runtime.interpret = True  # the environment is as it was: the judge looks whether candidates change it
+        knobs.propagate_env = propagate
+    finally:
+        del os.environ["TRITON_INTERPRET"]
+        if before is not None:
+            os.environ["TRITON_INTERPRET"] = before
     emulate()
 
 
@@ -106,17 +115,23 @@ def _execute(source: str) -> ModuleType:
 
 
 def _file(source: str, digest: str) -> Path:
-    """The source in the cache, put there in one step: another process may read it at any time."""
-    path = cache_dir() / "triton" / digest / "kernel.py"
+    """The source as a file: in the cache, or, behind walls which forbid that, in the worker's own folder."""
     try:
-        if not (path.exists() and path.read_text() == source):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-                file.write(source)
-            os.replace(file.name, path)
+        return _written(cache_dir() / "triton" / digest / "kernel.py", source)
+    except PermissionError:
+        return _written(Path(tempfile.gettempdir()) / digest / "kernel.py", source)
     except OSError as error:
         raise CacheUnusable(
             f"The cache folder {cache_dir()} cannot be written ({error.strerror or error}): "
             "free some space, fix its permissions, or point KERNELWRIGHT_HOME elsewhere."
         ) from error
+
+
+def _written(path: Path, source: str) -> Path:
+    """Put there in one step: another process may read it at any time."""
+    if not (path.exists() and path.read_text() == source):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            file.write(source)
+        os.replace(file.name, path)
     return path
