@@ -237,7 +237,9 @@ def _window(reader: Reader, call: Call) -> Any:
     to, source, weights, planes = call[0], call[1], call[3], call[4]
     pitch, count = reader.whole(call[2]).constant, reader.whole(call[5])
     tall = 2 * rows if paired else rows
-    reader.touch(to, True, (tall * vectors * 16, 1))
+    reader.touch(to, True, (rows * vectors * 16, 1))
+    if paired:
+        reader.touch(to.moved(number(rows * 16)), True, (rows, 16), (8, 1))
     reader.touch(weights, False, (count, height * width), (height * width, 1))
     lanes = {1: 8 if paired else 16, 2: 16 if paired else 31}.get(across, 15 * across + 1)
     taps = ((height, apart * pitch), (width, wide), (vectors, 16 * across), (lanes, 1))
