@@ -115,9 +115,7 @@ def test_casts() -> None:
         values = {"a": torch.tensor([0, 1, 2, 100, 127]).to(getattr(torch, source))}
         if source not in ("uint8", "bool"):
             values["a"] = torch.cat([values["a"], -values["a"]])
-        wanted = [
-            k for k in kinds if not (k == "uint8" and "float" in source)
-        ]  # negative floats: undefined in torch
+        wanted = [k for k in kinds if not (k == "uint8" and "float" in source)]  # negative floats: undefined in torch
         exprs: list[Expr] = [op("cast", load("a", "a0", dtype=source), dtype=k) for k in wanted]
         check(every(values, exprs), values)
 

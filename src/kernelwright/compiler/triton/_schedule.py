@@ -53,7 +53,7 @@ class Form:
 
 
 def schedules(parts: list[Normal]) -> list[TileSchedule]:
-    """Schedules worth trying, best guess first."""
+    """Schedules worth trying, best guess first; no two print the same."""
     best = TileSchedule()
     forms = {form(part, best).kind for part in parts}
     found = [best]
@@ -61,16 +61,16 @@ def schedules(parts: list[Normal]) -> list[TileSchedule]:
         found += [replace(best, points=512), replace(best, points=2048), replace(best, points=2048, warps=8)]
     if "rows" in forms or "passes" in forms:
         found += [replace(best, elements=2048), replace(best, elements=4096), replace(best, warps=8)]
-    if any(part_points(part) > 1 << 11 for part in parts) and "rows" in forms:
+    if any(inner_points(part) > 1 << 11 for part in parts) and "rows" in forms:
         found.append(replace(best, longest=1 << 11))
     if any(isinstance(s, Reduce) for part in parts for s in part.statements):
         found.append(replace(best, programs=PROGRAMS // 4))
-    return list(dict.fromkeys(found))
-
-
-def part_points(part: Normal) -> int:
-    """Points of the longest row of a part, an estimate where sizes vary."""
-    return inner_points(part)
+    different: dict[object, TileSchedule] = {}
+    for schedule in found:
+        forms_of_all = [form(part, schedule) for part in parts]
+        shares = [parts_of_rows(part, schedule, each) for part, each in zip(parts, forms_of_all, strict=True)]
+        different.setdefault((*forms_of_all, *shares), schedule)
+    return list(different.values())
 
 
 def form(part: Normal, schedule: TileSchedule) -> Form:
@@ -152,8 +152,8 @@ def _most(program: Program, axes: list[Axis]) -> int:
 
 
 def _warps(schedule: TileSchedule, elements: int) -> int:
-    """At most 32 elements of a value for each thread."""
-    return max(schedule.warps, min(16, power(elements // 512)))
+    """Eight elements of a value for each thread, more only where a row is long."""
+    return max(schedule.warps, min(16, power(elements // 256)))
 
 
 def _linked(part: Normal) -> bool:
