@@ -1,4 +1,4 @@
-"""Short rows beyond the last cache are prefetched, and results that crowd it are written around it."""
+"""Rows beyond the last cache are prefetched, and results that crowd it are written around it."""
 
 from __future__ import annotations
 
@@ -44,8 +44,13 @@ def copy(count: int, role: str) -> Program:
     return Program(tensors, ("x",), ("y",), (Map((Axis("i", count),), Load("x", (i,), "float32"), Store("y", (i,))),))
 
 
-def test_short_rows_of_a_large_array_are_prefetched() -> None:
-    for program, wanted in ((rows(20000, 784), True), (rows(100, 784), False), (rows(400, 40000), False)):
+def test_rows_of_a_large_array_are_prefetched() -> None:
+    for program, wanted in (
+        (rows(20000, 784), True),
+        (rows(100, 784), False),
+        (rows(400, 40000), True),
+        (rows(200000, 64), False),
+    ):
         guess, *others = schedules(program, group(program)[0])
         assert guess.ahead == wanted
         assert not wanted or any(not other.ahead for other in others)

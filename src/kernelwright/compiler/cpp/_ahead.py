@@ -1,31 +1,52 @@
-"""Which reads of short rows are prefetched: rows end before the hardware has seen where they lead.
+"""Which reads of rows are prefetched: pages and rows end before the hardware has seen where they lead.
 
-Row after row lies side by side, so a few kilobytes further on is what the next items will read.
+Row after row lies side by side, so a few kilobytes further on is what comes next, in this row or in the next item's.
+Where several stages walk a row, the first one waits for memory and the others compute: the dearest of them asks for the
+next row meanwhile.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from ..program import Load, Program, Reduce, Size
 from ._indices import flatten, static
 from ._local import ITEMSIZE
 from ._normal import Normal
-from ._stages import Stage
+from ._stages import Stage, best_lane, points, stage_cost
 
 AHEAD_BYTES = 6 << 10
-SHORT_BYTES = 16 << 10  # longer rows are fetched in time without being told
 LEAST_BYTES = 512
+MOST_BYTES = 192 << 10  # of a row that the second cache holds beside the next one
 
 
-def ahead_loads(program: Program, stage: Stage, sizes: Mapping[str, Size]) -> list[tuple[Load, int]]:
-    """Loads that walk memory without a gap, and how many elements on they are prefetched."""
+@dataclass(frozen=True)
+class Ahead:
+    """The stage that prefetches, and how many bytes on."""
+
+    stage: Stage
+    distance: int
+
+
+def plan_ahead(normal: Normal, found: Sequence[Stage]) -> Ahead | None:
+    """Who prefetches what :func:`reads_ahead` has found worth it."""
+    if len(normal.statements) == 1:
+        return Ahead(found[0], AHEAD_BYTES)
+    later = [stage for stage in found[1:] if stage.reduces and ahead_loads(normal.program, stage, normal.sizes, 64)]
+    dearest = max(later, key=lambda s: stage_cost(normal.program, s, best_lane(normal.program, s)), default=None)
+    return Ahead(dearest, 4 * points(dearest.inner)) if dearest else None
+
+
+def ahead_loads(program: Program, stage: Stage, sizes: Mapping[str, Size], distance: int) -> list[tuple[Load, int]]:
+    """Loads that walk far through memory without a gap, and how many elements on they are prefetched."""
     found: dict[Load, int] = {}
-    for statement in stage.reduces:
+    for statement in stage.statements:
         for load in program.loads(statement):
-            if load.fill is None and dense_points(program, load, sizes):
-                found[load] = AHEAD_BYTES // ITEMSIZE[program.tensors[load.tensor].dtype]
+            size = ITEMSIZE[program.tensors[load.tensor].dtype]
+            if load.fill is None and dense_points(program, load, sizes) * size > MOST_BYTES:
+                found[load] = distance // size
     return list(found.items())
 
 
@@ -45,15 +66,14 @@ def dense_points(program: Program, load: Load, sizes: Mapping[str, Size]) -> int
 
 
 def reads_ahead(normal: Normal, cache: int) -> bool:
-    """Is the group one reduction over short rows of an array that no cache holds?"""
-    if len(normal.statements) != 1 or not isinstance(normal.statements[0], Reduce):
+    """Does the group begin with a reduction over rows of an array that no cache holds?"""
+    first = normal.statements[0]
+    if not isinstance(first, Reduce):
         return False
-    (statement,) = normal.statements
-    assert isinstance(statement, Reduce)
-    row = math.prod(static(a.size) or 1 << 30 for a in statement.raxes)
-    for load in normal.program.loads(statement):
+    row = math.prod(static(a.size) or 1 << 30 for a in first.raxes)
+    for load in normal.program.loads(first):
         size = ITEMSIZE[normal.program.tensors[load.tensor].dtype]
         large = dense_points(normal.program, load, normal.sizes) * size > cache
-        if large and LEAST_BYTES <= row * size <= SHORT_BYTES:
-            return True
+        if large and row * size >= LEAST_BYTES:
+            return len(normal.statements) == 1 or row * size <= MOST_BYTES
     return False

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..program import Axis, Index, Map, Program, Size
+from ._ahead import Ahead
 from ._indices import Ranges, bounds, flatten, size_text, static
 from ._local import tile_begin
 from ._normal import indices_of, rewrite
@@ -27,7 +28,7 @@ class Context:
     tile_size: int = 1
     cross: Axis | None = None  # the second tiled axis of transposing maps
     split: str | None = None  # a reduced axis whose range is the thread's own
-    ahead: bool = False  # reductions prefetch the rows to come
+    ahead: Ahead | None = None  # the stage that prefetches the rows to come
 
 
 @dataclass

@@ -354,7 +354,8 @@ def _open_inside(
 def _emit_folded(context: Context, stage: Stage, lane: str, text: Text) -> None:
     """Lanes run along a reduced axis: several accumulators in flight, folded when the row is done."""
     sizes = {name: high + 1 for name, (_, high) in context.ranges.items()}
-    ahead = ahead_loads(context.program, stage, sizes) if context.ahead else ()
+    mine = context.ahead if context.ahead and context.ahead.stage is stage else None
+    ahead = ahead_loads(context.program, stage, sizes, mine.distance) if mine else ()
     emit_point(context, stage, lane, "point", context.ranges, text, ahead=ahead)
     inner = [*(a for a in stage.inner if a.name != lane), next(a for a in stage.inner if a.name == lane)]
     depth, blocked = block_depth(inner, ROW_BLOCK)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..group import inner_axes
-from ..program import Axis, Index, Load, Map, Op, Program, Reduce, Scan, Size, statement_exprs
+from ..program import Axis, Expr, Index, Load, Map, Op, Program, Reduce, Scan, Size, statement_exprs
 from ._indices import flatten, repeated, static
 from ._normal import Loop, Normal
 from ._pieces import pieces
@@ -15,7 +15,7 @@ W = 16
 SYMBOLIC = 1024  # a guess at a size that is only known at call time
 
 # Costs in units of one contiguous vector load.
-BROADCAST, REPEATED, GATHER, BY_LANE, BENT, FOLD = 0.4, 2.5, 14.0, 30.0, 2.0, 12.0
+BROADCAST, REPEATED, PAIRED, GATHER, BY_LANE, BENT, FOLD = 0.4, 2.5, 2.0, 14.0, 30.0, 2.0, 12.0
 SLOW_OPS = frozenset(
     {
         "pow", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan",
@@ -125,9 +125,13 @@ def step_of(index: Index, axis: str) -> Size | None:
 
 def operations(statement: Loop) -> float:
     """Vector operations per point, slow functions counted at their price."""
+    return _operations(statement_exprs(statement))
+
+
+def _operations(exprs: Sequence[Expr]) -> float:
     seen: set[int] = set()
     total = 0.0
-    for expr in statement_exprs(statement):
+    for expr in exprs:
         stack = [expr]
         while stack:
             node = stack.pop()
@@ -146,10 +150,11 @@ def stage_cost(program: Program, stage: Stage, lane: str | None) -> float:
     """Estimated cost per point with this lane axis, in vector loads."""
     total = 0.0
     for statement in stage.statements:
-        total += operations(statement)
-        for flat in flat_accesses(program, statement):
-            cost = _access_cost(flat, lane)
-            total += BENT if cost == BY_LANE and lane is not None and _bends(stage, flat, lane) else cost
+        total += _exprs_cost(program, stage, lane, (statement.value,))
+        once = _exprs_cost(program, stage, lane, statement_exprs(statement)[1:])  # the epilogue
+        flat = flatten(program.tensors[statement.store.tensor], statement.store.index)
+        once += _turn_cost(stage, lane, flat, _access_cost(flat, lane))
+        total += once / (max(1, points(stage.inner)) if isinstance(statement, Reduce) else 1)
     if lane is None:
         return total * (0.5 if all(extent(a.size) <= 1 for a in stage.loops) else 1.0)
     size = next(extent(a.size) for a in stage.loops if a.name == lane)
@@ -158,6 +163,28 @@ def stage_cost(program: Program, stage: Stage, lane: str | None) -> float:
     if lane in {a.name for a in stage.inner}:
         total += FOLD * max(1, len(stage.reduces)) / points(stage.inner)
     return total
+
+
+def _exprs_cost(program: Program, stage: Stage, lane: str | None, exprs: Sequence[Expr]) -> float:
+    """What is computed and loaded for one value."""
+    total = _operations(exprs)
+    for load in (node for expr in exprs for node in expr.walk() if isinstance(node, Load)):
+        flat = flatten(program.tensors[load.tensor], load.index)
+        cost = _turn_cost(stage, lane, flat, _access_cost(flat, lane))
+        paired = cost == GATHER and lane is not None and _pairs(program, load, flat, lane)
+        total += PAIRED if paired else cost
+    return total
+
+
+def _turn_cost(stage: Stage, lane: str | None, flat: Index, cost: float) -> float:
+    """The cost of an access, where a nest is cut into pieces in which it runs in plain steps."""
+    return BENT if cost == BY_LANE and lane is not None and _bends(stage, flat, lane) else cost
+
+
+def _pairs(program: Program, load: Load, flat: Index, lane: str) -> bool:
+    """Is every other element read, which takes two loads and a shuffle?"""
+    step = step_of(flat, lane)
+    return step is not None and static(step) == 2 and program.tensors[load.tensor].dtype in ("float32", "int32")
 
 
 def _bends(stage: Stage, flat: Index, lane: str) -> bool:

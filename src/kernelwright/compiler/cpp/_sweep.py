@@ -1,18 +1,19 @@
 """Prints column reductions that sweep whole rows of a wide tile, with one accumulator per result in the first cache.
 
 Walking down one column group of a large matrix touches a new page per row; sweeping rows reads memory in order, and the
-accumulators of a tile stay in L1 meanwhile.
+accumulators of a tile stay in L1 meanwhile. The hardware does not see from one row's page to the next row's, so each
+row asks for the one that is swept a group later.
 """
 
 from __future__ import annotations
 
-from ..program import Axis
-from ._indices import Ranges, static
+from ..program import Axis, Load
+from ._indices import Ranges, flatten, static
 from ._nest import Context, Text, bounds_of, interior_of
 from ._reduce import emit_finish, emit_point, is_long_sum, state_type, whole_type
 from ._stages import Stage, W, flat_accesses, points, step_of
 
-ROWS = 4  # rows added to an accumulator between its load and its store
+ROWS = 8  # rows added to an accumulator between its load and its store
 BLOCK = 1 << 7  # rows that a float32 sum adds up before they meet the others in double
 NEAR = 1024  # bytes: rows closer than this follow each other as one stream anyway
 FAR = 1 << 18  # bytes: a column group that spans more than this crowds the second cache
@@ -43,7 +44,7 @@ def emit_sweep(context: Context, stage: Stage, lane: Axis, text: Text) -> None:
     others = [a for a in stage.axes if a.name != lane.name]
     for axis in others:
         text.loop(axis.name, *bounds_of(context, axis))
-    emit_point(context, stage, lane.name, "add_point", context.ranges, text)
+    emit_point(context, stage, lane.name, "add_point", context.ranges, text, ahead=_ahead(context, stage, lane.name))
     vectors = -(-context.tile_size // W)
     blocked = any(is_long_sum(s) for s in stage.reduces) and points(stage.inner) > BLOCK
     for number, statement in enumerate(stage.reduces):
@@ -78,6 +79,18 @@ def emit_sweep(context: Context, stage: Stage, lane: Axis, text: Text) -> None:
     for _ in others:
         text.close()
     text.close()
+
+
+def _ahead(context: Context, stage: Stage, lane: str) -> list[tuple[Load, int]]:
+    """Loads that lie side by side in a row, and how many elements on the same place of the next group of rows is."""
+    found: dict[Load, int] = {}
+    for statement in stage.statements:
+        for load in context.program.loads(statement):
+            flat = flatten(context.program.tensors[load.tensor], load.index)
+            down = static(step_of(flat, stage.inner[-1].name) or 0)
+            if load.fill is None and down and static(step_of(flat, lane) or 0) == 1:
+                found[load] = ROWS * down
+    return list(found.items())
 
 
 def _emit_rows(context: Context, stage: Stage, lane: Axis, rows: int, text: Text) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from ..group import Group, inner_axes, root
 from ..program import Axis, Map, Program, Reduce
-from ._ahead import reads_ahead
+from ._ahead import plan_ahead, reads_ahead
 from ._chain import LEAST_ROW, Chain, chained, emit_chain
 from ._code import KernelCode
 from ._indices import size_text, static
@@ -58,7 +58,7 @@ class LoopSchedule:
     ``vectors``: accumulators in flight. ``split``: share a reduction out over the threads. ``stream``: write results
     around the caches. ``sweep``: column reductions take whole rows of a wide tile at a time. ``threads``: False runs
     serially. ``online``: reductions that read each other share one pass over a row that no cache holds. ``phases``: all
-    threads share every row, one loop nest after the other. ``ahead``: reductions prefetch the rows to come.
+    threads share every row, one loop nest after the other. ``ahead``: a reduction prefetches the rows to come.
     """
 
     tile: str | None = None
@@ -81,7 +81,7 @@ def schedules(program: Program, group: Group, machine: object | None = None) -> 
     best = _guess(normal, cache)
     found = [best]
     if best.ahead:
-        found += [replace(best, ahead=False, vectors=2), replace(best, vectors=2)]
+        found += [replace(best, ahead=False), replace(best, ahead=False, vectors=4)]
     if best.vectors > 1:
         found.append(replace(best, vectors=8 if best.vectors == 4 else 4))
         found.append(replace(best, vectors=2))
@@ -143,8 +143,7 @@ def _emit_split(parted: Split, schedule: LoopSchedule, text: Text) -> None:
         text(f"auto* KW_RESTRICT {tensor.name} = reinterpret_cast<{kind}*>(scratch + {offset});")
         offset += padded_bytes(tensor)
     for normal, cut in ((parted.parts, parted), (parted.whole, None)):
-        tile = _tile_axis(normal)
-        tile = None if cut and tile == cut.part.name else tile
+        tile = _tile_axis(normal, apart=cut.part.name if cut else "")
         inner = replace(schedule, tile=tile, split=False, sweep=schedule.sweep and cut is not None)
         _emit_group(normal, inner, text, cut)
 
@@ -233,11 +232,12 @@ def _guess(normal: Normal, cache: int) -> LoopSchedule:
     large = points(_everything(normal)) > 1 << 17
     longest = items < FEW_ITEMS and large and _parted(normal) is not None
     busy = items / max(1, -(-items // _threads()) * _threads())  # of all threads, on average
-    several = len(normal.statements) > 1 and points(_everything(normal)) > 1 << 16
-    phases = several and not longest and busy < EVEN and _phased(normal)
+    several = len(normal.statements) > 1
+    phases = several and points(_everything(normal)) > 1 << 16 and not longest and busy < EVEN and _phased(normal)
+    ahead = tile is None and reads_ahead(normal, cache)
     return LoopSchedule(
-        tile=tile, tile_size=size, cross=cross, split=longest, stream=stream, sweep=sweep, phases=phases,
-        ahead=tile is None and reads_ahead(normal, cache),
+        tile=tile, tile_size=size, cross=cross, vectors=2 if ahead and not several else 4, split=longest, stream=stream,
+        sweep=sweep, phases=phases, ahead=ahead,
     )  # fmt: skip
 
 
@@ -260,10 +260,11 @@ def _reducing(normal: Normal) -> bool:
     )
 
 
-def _tile_axis(normal: Normal) -> str | None:
-    """The outer axis worth having as lanes: the one that makes all nests together cheapest."""
+def _tile_axis(normal: Normal, apart: str = "") -> str | None:
+    """The outer axis worth having as lanes: the one that makes all nests together cheapest. Never ``apart``, the number
+    of a part, of which addresses say nothing."""
     best: tuple[float, str | None] = (float("inf"), None)
-    for name in (None, *(a.name for a in reversed(normal.outer))):
+    for name in (None, *(a.name for a in reversed(normal.outer) if a.name != apart)):
         rows = tuple(a for a in normal.outer if a.name != name)
         found = stages(normal, frozenset(a.name for a in rows))
         cost = group_cost(normal.program, found, points(rows))
@@ -359,7 +360,7 @@ def _emit_items(
         tile_size,
         cross,
         parted.axis if parted else None,
-        schedule.ahead,
+        plan_ahead(normal, found) if schedule.ahead and tile is None else None,
     )
     count = " * ".join([*(size_text(a.size) for a in rows), *(_tiles(a, n) for a, n in tilings)]) or "1"
     lengths = {a.name: n for a, n in tilings}

@@ -1,5 +1,5 @@
 static void layer_norm(const kw::bf16* KW_RESTRICT x, const float* KW_RESTRICT g, kw::bf16* KW_RESTRICT y) {
-  kw::parallel_items(32, 98, [&](const int64_t item_begin, const int64_t item_end) {
+  kw::parallel_items(32, 126, [&](const int64_t item_begin, const int64_t item_end) {
     alignas(64) float m[1];
     alignas(64) float r[1];
     for (int64_t item = item_begin; item < item_end; ++item) {

@@ -10,12 +10,13 @@ static void max_sweep(const float* KW_RESTRICT x, float* KW_RESTRICT y, char* sc
       const int64_t a0_end = kw::min<int64_t>(a0_begin + 64, 2048);
       {
         const auto add_point = [&](const int64_t a0, const int64_t a1, const int lanes, auto& acc0) __attribute__((always_inline)) {
+          __builtin_prefetch(x + a0 * 2048 + a1 + 16384, 0, 2);
           const kw::vf v0 = kw::load(x + a0 * 2048 + a1, lanes);
           acc0.add(v0);
         };
         kw::Max<kw::vf> acc0[64];
         int64_t down = a0_begin;
-        for (; down + 4 <= a0_end; down += 4) {
+        for (; down + 8 <= a0_end; down += 8) {
           int v = 0;
           int64_t at = a1_begin;
           for (; at + kw::W <= a1_end; at += kw::W, ++v) {
@@ -24,6 +25,10 @@ static void max_sweep(const float* KW_RESTRICT x, float* KW_RESTRICT y, char* sc
             add_point(down + 1, at, kw::W, state0);
             add_point(down + 2, at, kw::W, state0);
             add_point(down + 3, at, kw::W, state0);
+            add_point(down + 4, at, kw::W, state0);
+            add_point(down + 5, at, kw::W, state0);
+            add_point(down + 6, at, kw::W, state0);
+            add_point(down + 7, at, kw::W, state0);
             acc0[v] = state0;
           }
           if (at < a1_end) {
@@ -32,6 +37,10 @@ static void max_sweep(const float* KW_RESTRICT x, float* KW_RESTRICT y, char* sc
             add_point(down + 1, at, int(a1_end - at), state0);
             add_point(down + 2, at, int(a1_end - at), state0);
             add_point(down + 3, at, int(a1_end - at), state0);
+            add_point(down + 4, at, int(a1_end - at), state0);
+            add_point(down + 5, at, int(a1_end - at), state0);
+            add_point(down + 6, at, int(a1_end - at), state0);
+            add_point(down + 7, at, int(a1_end - at), state0);
             acc0[v] = state0;
           }
         }
@@ -63,7 +72,7 @@ static void max_sweep(const float* KW_RESTRICT x, float* KW_RESTRICT y, char* sc
       }
     }
   });
-  kw::parallel_items(2, 13, [&](const int64_t item_begin, const int64_t item_end) {
+  kw::parallel_items(2, 25, [&](const int64_t item_begin, const int64_t item_end) {
     for (int64_t item = item_begin; item < item_end; ++item) {
       const int64_t a1_begin = item * 1024;
       const int64_t a1_end = a1_begin + 1024;

@@ -1,5 +1,5 @@
 static void softmax_column(const float* KW_RESTRICT x, float* KW_RESTRICT y) {
-  kw::parallel_items(16, 6, [&](const int64_t item_begin, const int64_t item_end) {
+  kw::parallel_items(16, 7, [&](const int64_t item_begin, const int64_t item_end) {
     alignas(64) float m[64];
     alignas(64) float s[64];
     for (int64_t item = item_begin; item < item_end; ++item) {

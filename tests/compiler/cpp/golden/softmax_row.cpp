@@ -1,5 +1,5 @@
 static void softmax_row(const float* KW_RESTRICT x, float* KW_RESTRICT y) {
-  kw::parallel_items(64, 29, [&](const int64_t item_begin, const int64_t item_end) {
+  kw::parallel_items(64, 30, [&](const int64_t item_begin, const int64_t item_end) {
     alignas(64) float m[1];
     alignas(64) float s[1];
     for (int64_t item = item_begin; item < item_end; ++item) {

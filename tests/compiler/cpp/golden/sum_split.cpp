@@ -38,7 +38,7 @@ static void sum_split(const float* KW_RESTRICT x, float* KW_RESTRICT y, char* sc
       }
     }
   });
-  kw::parallel_items(1, 4000, [&](const int64_t item_begin, const int64_t item_end) {
+  kw::parallel_items(1, 4217, [&](const int64_t item_begin, const int64_t item_end) {
     for (int64_t item = item_begin; item < item_end; ++item) {
       {
         const auto point = [&](const int64_t a0_part, const int lanes, auto& acc0) __attribute__((always_inline)) {
