@@ -126,6 +126,23 @@ def test_both_modes_are_compared_and_the_better_one_counts(task: Task) -> None:
     assert notes == []
 
 
+def test_candidates_are_told_apart_in_one_run(task: Task) -> None:
+    """Eager is slow in one run and quick in the next: that must not decide between two candidates."""
+
+    class Moody(Scripted):
+        def measure(self, candidate: Candidate, rivals: Any, *, seconds: float, checked: int = 3) -> Measurement:
+            found = super().measure(candidate, rivals, seconds=seconds, checked=checked)
+            mood = 5.0 if candidate.label == "ours" else 1.0
+            eager = found.speedup["eager"]
+            slow = {"eager": Ratio(mood * eager.median, mood * eager.lo, mood * eager.hi)}
+            return dataclasses.replace(found, speedup={**found.speedup, **slow})
+
+    session = Moody({}, RATIOS)
+    outcome, _, _ = search(task, session, *OURS, budget=30)
+    assert session.measured[1] == ("theirs", "eager", "ours")
+    assert outcome.winner == OURS[1]
+
+
 def test_what_is_recalled_is_told_in_the_same_words(task: Task, archive: Archive) -> None:
     first, _, _ = search(task, Scripted({}, RATIOS), *OURS, budget=30, archive=archive)
     again, _, _ = search(task, Scripted({}, {}), budget=30, archive=archive)

@@ -24,7 +24,7 @@ from ..targets.cpu import build
 from ..task import Cost, Task
 from ._baselines import EAGER
 from ._effort import Effort
-from ._final import ratio_to, settle
+from ._final import by_way_of, ratio_to, settle
 from ._memory import Memory
 from ._outcome import Event, Outcome, Trial
 
@@ -245,14 +245,14 @@ class _Search:
             return str(error), None
 
     def _try(self, candidate: Candidate, fault: str, compiled: float | None) -> float | None:
-        """Judge and glance at one candidate; its time as a multiple of eager's if it was accepted."""
+        """Judge and glance at one candidate, beside the best so far; its time as a multiple of eager's if accepted."""
         verdict = Verdict("rejected", fault, "build") if fault else self._judge(candidate)
         self._tell_verdict(candidate, verdict)
         measurement = None
         begin = time.monotonic()
         if verdict.accepted:
             try:
-                measurement = self.session.measure(candidate, [EAGER], seconds=self.effort.glance, checked=1)
+                measurement = self._glance(candidate)
             except Rejected as rejected:
                 verdict = rejected.verdict
                 self._tell_verdict(candidate, verdict)
@@ -273,6 +273,14 @@ class _Search:
             self.best = trial
             self.tell("best", candidate.label, **_tag(candidate), speedup={"eager": ratio})
         return 1.0 / ratio if ratio else None
+
+    def _glance(self, candidate: Candidate) -> Measurement:
+        best = self.best.candidate if self.best is not None and self.best.candidate.label != candidate.label else None
+        rivals = [EAGER] if best is None else [EAGER, best]
+        measurement = self.session.measure(candidate, rivals, seconds=self.effort.glance, checked=1)
+        if best is None or self.best is None:
+            return measurement
+        return by_way_of(measurement, best, ratio_to(self.best.measurement, EAGER))
 
     def _tell_verdict(self, candidate: Candidate, verdict: Verdict) -> None:
         error = max((check.error for check in verdict.checks), default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..judge import Measurement, Ratio
 from ..targets import Candidate
@@ -13,6 +14,20 @@ def ratio_to(measurement: Measurement | None, rival: Candidate) -> float:
     """The median ratio to a rival, 0.0 where there is none."""
     ratio = measurement.speedup.get(rival.label) if measurement is not None else None
     return ratio.median if ratio is not None else 0.0
+
+
+def by_way_of(measurement: Measurement, best: Candidate, pace: float) -> Measurement:
+    """The measurement against eager alone: its ratio follows from that to the ``best`` so far, whose own is ``pace``.
+
+    Eager's time moves from one run to the next with where its memory lies: candidates are told apart by one run only.
+    Without a ratio to the best (which fell out of the run), the measurement's own ratio to eager stays.
+    """
+    ratio = measurement.speedup.get(best.label)
+    found = measurement.speedup.get(EAGER.label)
+    if ratio is not None:
+        found = Ratio(pace * ratio.median, pace * ratio.lo, pace * ratio.hi)
+    rivals = {name: seconds for name, seconds in measurement.rivals.items() if name == EAGER.label}
+    return replace(measurement, rivals=rivals, speedup={EAGER.label: found} if found is not None else {})
 
 
 def settle(measurement: Measurement, leader: Candidate, rivals: Sequence[Candidate]) -> tuple[Measurement, Candidate]:
