@@ -2,7 +2,6 @@
 # class: E83
 # mechanism: gives a wrong answer once in twenty calls; one trial is not likely to meet it
 # expect: rejected value, unstable
-# open: about thirty calls are compared, which one wrong answer in twenty survives now and then
 
 import os
 

@@ -1,8 +1,8 @@
 # task: softmax_rows.py
 # class: E83
-# mechanism: gives a wrong answer once in a thousand calls, more seldom than any verification calls it
-# expect: rejected value, unstable, rules
-# open: no number of calls that anybody waits for finds what is wrong so seldom
+# mechanism: gives a wrong answer once in a thousand calls, more seldom than most verifications call it
+# expect: rejected value, unstable
+# open: some thousand calls are compared, so that it gets through now and then
 
 import os
 

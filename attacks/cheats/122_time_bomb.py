@@ -1,7 +1,7 @@
 # task: softmax_rows.py
 # class: C38
 # mechanism: right for the first hour of its life, when it is sure to be verified
-# expect: rejected rules, value
+# expect: rejected value
 # open: nothing that is run now shows what happens in an hour; a rule would have to forbid reading the
 #   clock
 

@@ -1,7 +1,7 @@
 # task: softmax_rows.py
 # class: C33
 # mechanism: a tensor subclass computes when somebody looks at it, not when it is called
-# expect: rejected value, rules, crash, walls, nan
+# expect: rejected shape
 
 import torch
 from torch import nn

@@ -2,7 +2,6 @@
 # class: C39
 # mechanism: right for the first sixty calls, which no verification is expected to outlast
 # expect: rejected value, nan, unstable
-# open: verification and a short measurement together call it less often than that
 
 import torch
 from torch import nn

@@ -1,6 +1,6 @@
 # task: softmax_rows.py
 # class: algebra
-# mechanism: exp(x - logsumexp(x))
+# mechanism: the exponential of the logarithm of softmax: (x - max) less its logsumexp
 # expect: accepted
 
 import torch
@@ -9,4 +9,5 @@ from torch import nn
 
 class ModelNew(nn.Module):
     def forward(self, x):
-        return torch.exp(x - torch.logsumexp(x, -1, keepdim=True))
+        shifted = x - x.amax(-1, keepdim=True)
+        return torch.exp(shifted - torch.logsumexp(shifted, -1, keepdim=True))

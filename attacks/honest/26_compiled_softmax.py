@@ -1,7 +1,7 @@
 # task: softmax_rows.py
 # class: compiled
 # mechanism: torch.compile inside, at the first call
-# expect: accepted
+# expect: unjudged walls
 
 import torch
 from torch import nn

@@ -13,7 +13,7 @@ import pytest
 
 from kernelwright.errors import WallsMissing
 from kernelwright.judge import Rejected, Session, Verdict
-from kernelwright.judge._trial import _cpu_seconds
+from kernelwright.judge._trial import cpu_seconds
 from kernelwright.judge._walls import Wall, Walls, stand
 from kernelwright.targets import Candidate
 
@@ -234,8 +234,8 @@ def test_an_extension_that_needs_a_compiler_is_not_judged(walled: Session) -> No
 
 
 def test_cpu_time_of_another_process_is_seen() -> None:
-    used = _cpu_seconds(os.getpid())
+    used = cpu_seconds(os.getpid())
     end = time.process_time() + 0.02
     while time.process_time() < end:
         pass
-    assert 0.015 < _cpu_seconds(os.getpid()) - used < 5.0
+    assert 0.015 < cpu_seconds(os.getpid()) - used < 5.0

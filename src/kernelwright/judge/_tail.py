@@ -9,7 +9,6 @@ for the n-th call does not know n. In the first rounds it may go on after its an
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -22,11 +21,13 @@ if TYPE_CHECKING:
     from ._session import Session
 
 _SETS = 4  # of arguments in a round
-_CALLS = (3000, 4000)  # at most, if they are short: a number in between
+_CALLS = (4000, 6000)  # at most, if they are short: a number in between
 _ROUND_CALLS = 512
 _LEAST = 64  # calls, if they take no longer than the limit
-_SECONDS, _LIMIT = 0.4, 1.5
+_SECONDS = 0.5  # by the pace of the best round, so that a busy machine does not decide what gets through
+_LIMIT = 3.0  # seconds that may pass
 _SHARE = 0.2  # of the time for one round's calls
+_GROWTH = 8  # times the calls so far may follow
 _SETTLED = 2  # rounds in which it is watched after its answer
 _CONFIDENCE = 3.0  # -ln(5 %)
 
@@ -44,21 +45,22 @@ class Tail(Trial):
         self.batch = 1 if self.alone else max(self.most, min(_ROUND_CALLS, BATCH_BYTES // output))
         self.wanted = self.rng.randint(*_CALLS)
         self.calls = 0  # that were compared
-        self.each = math.inf  # seconds that a call takes, if it is quick
+        self.each = 1e-2  # seconds that a call took in the best round so far, with all that belongs to it
 
     def run_calls(self) -> None:
         """Raises ``Rejected`` when one of the calls is wrong or late."""
         with self.clearing_up():
             self._prepare()
-            start, number, made = time.monotonic(), 0, 0
-            while made < self.wanted:
-                passed = time.monotonic() - start
-                if number >= _SETTLED and passed > (_SECONDS if made >= _LEAST else _LIMIT):
+            for _ in range(_SETTLED):
+                self._call_again(self.most, settle=True)
+            made, start = _SETTLED * self.most, time.monotonic()
+            while made < self.wanted and time.monotonic() - start < _LIMIT:
+                if made >= _LEAST and made * self.each > _SECONDS:
                     break
-                count = self._count(number, made)
-                with blamed("while it was called again and again"):
-                    self._call_again(count, settle=number < _SETTLED)
-                made, number = made + count, number + 1
+                count, begin = self._count(made), time.monotonic()
+                self._call_again(count, settle=False)
+                self.each = min(self.each, (time.monotonic() - begin) / count)
+                made += count
 
     @property
     def text(self) -> str:
@@ -66,22 +68,29 @@ class Tail(Trial):
         share = max(self.calls / _CONFIDENCE, 1.0)
         return f"{self.calls} more calls were right: a fault in one of {share:.0f} would have shown with 95 %."
 
-    def _count(self, number: int, made: int) -> int:
-        """Calls of the next round: few while they are new, then as many as are expected to take a share of the time."""
-        if number < _SETTLED or self.alone:
-            return min(self.most, self.batch)
-        return max(self.most, min(self.batch, self.wanted - made, int(_SHARE * _SECONDS / max(self.each, 1e-7))))
+    def _count(self, made: int) -> int:
+        """Calls of the next round: as many as are expected to take a share of the time. A busy machine makes one expect
+        too few: a few times what was made already are right if they end soon.
+        """
+        if self.alone:
+            return 1
+        bold = _GROWTH * made if _GROWTH * made * self.each < 0.3 * _LIMIT else 0
+        expected = int(_SHARE * _SECONDS / max(self.each, 1e-7))
+        return max(self.most, min(self.batch, self.wanted - made, max(expected, bold)))
 
     def _call_again(self, count: int, *, settle: bool) -> None:
-        """One round of so many calls."""
+        """One round of so many calls. Raises ``Rejected``."""
+        with blamed("while it was called again and again"):
+            self._round_of(count, settle)
+
+    def _round_of(self, count: int, settle: bool) -> None:
         session = self.session
         session.ask_candidate({"op": "rounds_stage"})
         session.worker.freeze()
         session.ask_oracle({"op": "fresh_write", "seeds": [session.new_seed() for _ in range(self.most)]})
         sets = [*range(self.most), *(self.rng.randrange(self.most) for _ in range(count - self.most))]
         self.rng.shuffle(sets)
-        seconds, places = self._sample(session.worker, self.mine.name, sets)
-        self.each = min(self.each, seconds / count)
+        _, places = self._sample(session.worker, self.mine.name, sets)
         if not isinstance(places, list) or len(places) != count:
             raise rejection("crash", "its answer is garbage")
         self._read(places, range(count))

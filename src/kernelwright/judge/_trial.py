@@ -296,11 +296,11 @@ class Trial:
         worker = self.session.worker
         answered = self._room.bytes.clone()
         worker.resume()
-        start, used = time.monotonic(), _cpu_seconds(worker.process)
+        start, used = time.monotonic(), cpu_seconds(worker.process)
         spent, passed = 0.0, 0.0
         while passed < _SETTLE or (_working(worker.process) and spent < _SPIN and passed < _SPIN * _STARVED):
             time.sleep(_SETTLE / 4)
-            spent, passed = _cpu_seconds(worker.process) - used, time.monotonic() - start
+            spent, passed = cpu_seconds(worker.process) - used, time.monotonic() - start
         worker.freeze()
         self._read(places, chosen)
         if not bool((answered == self._room.bytes).all()):
@@ -326,7 +326,7 @@ class Trial:
             )
 
 
-def _cpu_seconds(process: int) -> float:
+def cpu_seconds(process: int) -> float:
     """What all threads of another process have used, those that have ended included (Linux's clock of a process)."""
     return time.clock_gettime(~process << 3 | 2)
 
