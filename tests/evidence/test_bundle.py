@@ -212,6 +212,8 @@ def test_only_accepted_kernels_have_one(judged: Judged) -> None:
     task, candidate, verdict, measurement = judged
     with pytest.raises(ExportImpossible, match="the user's own code"):
         gather(task, EAGER, verdict, measurement, {})
+    with pytest.raises(ExportImpossible, match="for the target 'triton'"):
+        gather(task, replace(candidate, target="triton"), verdict, measurement, {})
     with pytest.raises(ExportImpossible, match="not accepted"):
         gather(task, candidate, replace(verdict, status="rejected"), measurement, {})
     with pytest.raises(ExportImpossible, match="keeps no copy"):

@@ -95,9 +95,9 @@ def _checks(done: Recheck) -> Table:
 def _proven(proof: Mapping[str, Any]) -> str:
     indices = proof.get("indices", {})
     if indices.get("proved"):
-        return "proven right for all sizes"
+        return "proved"
     reasons = [indices.get("why_not"), *(kernel.get("why_not") for kernel in indices.get("kernels", ()))]
-    return f"not proven ({next(filter(None, reasons), 'no reason is given')})"
+    return f"not proved ({next(filter(None, reasons), 'no reason is given')})"
 
 
 def _speed(measured: Measurement) -> str:

@@ -30,10 +30,15 @@ def gather(
 
     ``versions`` are those of the verdict. Raises ``ExportImpossible`` for what is no accepted kernel of ours.
     """
-    if candidate.target != "cpu" or candidate.plan is None:
+    if candidate.target in ("eager", "compile"):
         raise ExportImpossible(
             f"{task.name} is served by {candidate.label or candidate.target}, the user's own code: "
             "there is no kernel to give evidence for."
+        )
+    if candidate.target != "cpu" or candidate.plan is None:
+        raise ExportImpossible(
+            f"{candidate.label or 'The candidate'} of {task.name} is for the target {candidate.target!r}; "
+            "evidence can be given for kernels in C++."
         )
     if verdict is None or not verdict.accepted:
         raise ExportImpossible(f"{candidate.label or 'The candidate'} of {task.name} was not accepted.")

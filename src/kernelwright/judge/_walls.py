@@ -121,10 +121,11 @@ def readable(extra: Sequence[str] = ()) -> list[str]:
     return [*_SYSTEM, *sorted(p for p in found if not home.is_relative_to(p))]
 
 
-def isolate(readable: Sequence[str], scratch: str) -> list[Wall]:
+def isolate(readable: Sequence[str], scratch: str, *, shares: int = 0) -> list[Wall]:
     """Raise what must be raised before there are threads. The process lies in its scratch folder afterwards.
 
-    The scratch folder is memory that ends with the process where the kernel allows that; else ``scratch``.
+    The scratch folder is memory that ends with the process where the kernel allows that; else ``scratch``. ``shares``:
+    bytes of memory that it may hand to others as a file; no more than other files where these could fill a disk.
     """
     kinds, refused = _leave_namespaces()
     folder = scratch
@@ -135,7 +136,7 @@ def isolate(readable: Sequence[str], scratch: str) -> list[Wall]:
     _drop_capabilities()
     os.environ |= {"HOME": folder, "TMPDIR": folder}
     os.chdir(folder)
-    limits = _limit(own_count="user" in kinds)
+    limits = _limit(max(shares, FILE_BYTES) if folder != scratch else FILE_BYTES, own_count="user" in kinds)
     files = _landlock.restrict(readable, [folder, "/dev/null"])
     kept = f"landlock {_landlock.version()}: reads libraries, writes {folder}"
     apart = f"own {', '.join(kinds)}" + (f"; not {refused}" if refused else "")
@@ -194,9 +195,9 @@ def _drop_capabilities() -> None:
     libc.prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: the judge reads what it computed out of its memory
 
 
-def _limit(*, own_count: bool) -> str:
+def _limit(file_bytes: int, *, own_count: bool) -> str:
     """Limits that the kernel keeps; memory's own comes with every worker."""
-    wanted = {"CORE": 0, "FSIZE": FILE_BYTES, "NOFILE": _FILES, "MSGQUEUE": 0, "MEMLOCK": 64 << 20}
+    wanted = {"CORE": 0, "FSIZE": file_bytes, "NOFILE": _FILES, "MSGQUEUE": 0, "MEMLOCK": 64 << 20}
     if own_count:  # outside, the kernel would count everything that the user runs
         wanted["NPROC"] = THREADS
     for name, value in wanted.items():

@@ -32,7 +32,7 @@ def run(role: str, channel: Channel, lifeline: int, memory: int) -> None:
     hello, _ = channel.receive()
     sys.path[:] = hello["sys_path"]
     _take_environment(hello["environment"])
-    walls = _isolate(hello["walls"], lifeline) if "walls" in hello else []
+    walls = _isolate(hello["walls"], lifeline, memory if role == "oracle" else 0) if "walls" in hello else []
     if role == "oracle":
         _rest_quietly()
     serve = _oracle(memory) if role == "oracle" else _candidate()
@@ -214,14 +214,14 @@ def _rest_quietly() -> None:
         mallopt(_M_TRIM_THRESHOLD, 1 << 30)
 
 
-def _isolate(data: Message, lifeline: int) -> list[Any]:
+def _isolate(data: Message, lifeline: int, shares: int) -> list[Any]:
     """Walls that must stand before anything is imported that starts threads."""
     from ..machine import find_compiler
     from ._walls import isolate
 
     find_compiler()  # it asks a program, which is not possible later; remembered
     fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)  # SIGIO could be ignored
-    return list(isolate(data["readable"], data["scratch"]))
+    return list(isolate(data["readable"], data["scratch"], shares=shares))
 
 
 def _die_with_parent(lifeline: int) -> None:
