@@ -127,6 +127,15 @@ def test_one_report_or_one_fault():
         report(doubling(8, source="x = ("))
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU that torch can use")
+def test_on_a_gpu_it_runs_where_its_arguments_lie():
+    x = torch.randn(1000, device="cuda")
+    call = load(doubling(1000), lambda: None, {})
+    torch.testing.assert_close(call(x), 2 * x)
+    assert call(x).device.type == "cuda"
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_without_a_gpu_it_does_not_run_in_this_process():
     with pytest.raises(GpuMissing, match="runs on a GPU"):
