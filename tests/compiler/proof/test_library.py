@@ -267,9 +267,18 @@ template <class V> static void keep(const V& v) { asm volatile("" : : "r"(&v) : 
 """
 
 
+def test_products_stay_where_they_are_believed_to_stay() -> None:
+    script = Path(__file__).with_name("kernels.py")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout[-200:]} {done.stderr[-500:]}"
+    answers = done.stdout.splitlines()
+    assert len(answers) > 8
+    assert all(answer.endswith(": right") for answer in answers), answers
+
+
 def test_every_summary_of_memory_is_in_these_tests() -> None:
     tested = {case.call for case in (*lane_cases(), *block_cases(), *product_cases())}
-    by_kernels = {"kw::gemm::product", "kw::gemm::product_split_k"}  # test_watched.py: whole kernels
+    by_kernels = {"kw::gemm::product", "kw::gemm::product_split_k"}  # the test above
     plain = {"kw::get", "kw::get_bool", "kw::put", "kw::lanes", "kw::lanes_mask", "kw::each_lane"}
     touching = {n for n, s in SUMMARIES.items() if "touch" in s.__code__.co_names or "_rows" in s.__code__.co_names}
     same = {n for n in touching if n.replace("_bool", "") in tested}  # the same summary and the same function below

@@ -52,7 +52,9 @@ def run_code(end: Ending, lane: str, dtype: str, tile: str, count: str | None) -
     printer = Printer(end.program, lane=lane, count=count, acc="acc_", ranges=_ranges(end, lane))
     value = printer.temp(end.epilogue)
     printer.store(end.store, value, value.dtype)
-    return [f"const auto acc_ = {_acc_text(end, dtype, f'kw::load({tile})')};", *printer.lines]
+    # With several runs in a row of the tile the last begins anywhere: a whole vector would reach beyond the tile.
+    read = f"kw::load({tile}, {count})" if count and len(end.groups["n"]) > 1 else f"kw::load({tile})"
+    return [f"const auto acc_ = {_acc_text(end, dtype, read)};", *printer.lines]
 
 
 def one_code(end: Ending, dtype: str, sum_: str) -> list[str]:

@@ -255,9 +255,31 @@ def check_covered(solver: Solver, buffer: Buffer, accesses: Sequence[Access]) ->
     shape = places.shape(buffer)
     sizes = {v for v in variables([buffer.size], []) if v.kind == "size"}
     sizes |= {v for a in written for v in variables([a.pointer.index], [a.condition]) if v.kind == "size"}
-    texts = [image(places(a), a.condition, sizes) for a in written]
-    if not texts or not solver.covers(box(shape, sizes), texts):
+    addresses = {v for a in written for v in _addresses(a)}
+    aligned = tuple(clause for v in addresses for clause in equal(Number({v: 1}), 0))
+    texts = [image(places(a), (*a.condition, *aligned), sizes) for a in written]
+    if not texts or not solver.covers([box(shape, sizes)], texts):
         raise Unproved(f"some element of {buffer.name} may not be written")
+    for address in addresses:
+        _check_address(solver, places, address, [a for a in written if address in _addresses(a)], sizes)
+
+
+def _addresses(access: Access) -> list[Variable]:
+    return [v for v in variables([access.pointer.index], [access.condition]) if v.kind == "address"]
+
+
+def _check_address(
+    solver: Solver, places: Places, address: Variable, accesses: Sequence[Access], sizes: set[Variable]
+) -> None:
+    """Wherever memory lies, the same elements are written in each iteration as if it were aligned."""
+    if any(len(_addresses(a)) > 1 for a in accesses):
+        raise Unproved("what is written depends on several addresses")
+    outer = [Number({v: 1}) for v in address.within]
+    at, anywhere = Number({address: 1}), Number({Variable("loop", "anywhere", address.low, address.high): 1})
+    aligned = [image((*outer, anywhere, *places(a)), (*a.condition, *equal(at, 0)), sizes) for a in accesses]
+    found = [image((*outer, at, *places(a)), a.condition, sizes) for a in accesses]
+    if not solver.covers(aligned, found):
+        raise Unproved(f"what is written of {accesses[0].pointer.buffer.name} may depend on its address")
 
 
 def _sure(access: Access) -> bool:

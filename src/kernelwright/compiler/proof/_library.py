@@ -422,7 +422,8 @@ def _advice(reader: Reader, call: Call) -> Any:
 
 @summary("kw::lead")
 def _lead(reader: Reader, call: Call) -> Any:
-    return variable("data", "elements before an aligned address", 0, LANES * 4 - 1)
+    made = Variable("address", "elements before an aligned address", 0, LANES - 1, within=reader.loops)
+    return Number({made: 1})
 
 
 @summary("kw::tensor")

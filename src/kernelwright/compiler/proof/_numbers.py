@@ -12,14 +12,15 @@ from itertools import count
 from typing import Literal
 
 INFINITE = 1 << 62
-Kind = Literal["size", "loop", "made", "data"]
+Kind = Literal["size", "loop", "made", "data", "address"]
 _NUMBERS = count()
 
 
 @dataclass(eq=False)
 class Variable:
     """``size``: fixed for the whole call; ``loop``: counts iterations, items, threads or lanes; ``made``: determined by
-    others through its definition; ``data``: anything between its bounds (read from memory, an address)."""
+    others through its definition; ``data``: anything between its bounds (read from memory); ``address``: the same, of
+    where memory lies, once for all values of the loops in ``within``."""
 
     kind: Kind
     name: str
@@ -27,6 +28,7 @@ class Variable:
     high: int = INFINITE
     definition: Condition = ()
     number: int = field(default_factory=lambda: next(_NUMBERS))
+    within: tuple[Variable, ...] = ()
     asked: dict[object, tuple[Number, Number]] = field(default_factory=dict)  # what was made of it before
 
     @property

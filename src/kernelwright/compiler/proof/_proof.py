@@ -17,6 +17,8 @@ from ._syntax import parse
 from ._values import Access, Buffer, Unproved
 
 SECONDS = 3.0  # after which what is left is not proved
+# A source may be written in ways that nobody thought of: values are then not of the kind that is expected.
+_UNREADABLE = (AssertionError, AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ def prove(candidate: Candidate, seconds: float = SECONDS) -> Proof:
         kernels = _Prover(candidate.source, candidate.plan, start + seconds).kernels()
     except (Unproved, Unanswered) as why:
         return Proof(False, (), time.monotonic() - start, str(why))
+    except _UNREADABLE:
+        return Proof(False, (), time.monotonic() - start, "its entries are written in a way that is not read")
     proved = bool(kernels) and all(kernel.proved for kernel in kernels)
     return Proof(proved, tuple(kernels), time.monotonic() - start)
 
@@ -115,6 +119,9 @@ class _Prover:
             check_races(self._solver, seen)
         except (Unproved, Unanswered) as why:
             return KernelProof(entry, invocation.name, False, str(why)), []
+        except _UNREADABLE:
+            why_not = f"line {reader.line} is written in a way that is not read"
+            return KernelProof(entry, invocation.name, False, why_not), []
         return KernelProof(entry, invocation.name, True), seen
 
     def _covered(self, found: list[KernelProof], accesses: list[list[Access]]) -> list[KernelProof]:

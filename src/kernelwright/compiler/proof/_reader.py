@@ -83,7 +83,7 @@ class Reader:
 
     def begin(self, kernel: str) -> None:
         """Forget what was read of another kernel."""
-        self.accesses, self.kernel = [], kernel
+        self.accesses, self.kernel, self.scope = [], kernel, self.globals
         self.condition, self.certain, self.loops, self.items = (), True, (), ()
         self.phase, self.team, self.depth, self.returned = None, None, 0, None
 

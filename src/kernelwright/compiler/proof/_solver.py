@@ -67,11 +67,13 @@ class Solver:
 
         return self.ask(find)
 
-    def covers(self, whole: str, parts: Sequence[str]) -> bool:
-        """Is every point of ``whole`` in one of the parts?"""
+    def covers(self, wholes: Sequence[str], parts: Sequence[str]) -> bool:
+        """Is every point of ``wholes`` in one of the parts?"""
 
         def find(isl, context):  # type: ignore[no-untyped-def]
-            left = isl.Set.read_from_str(context, whole)
+            left = isl.Set.read_from_str(context, wholes[0])
+            for whole in wholes[1:]:
+                left = left.union(isl.Set.read_from_str(context, whole))
             for part in parts:
                 left = left.subtract(isl.Set.read_from_str(context, part))
                 if left.is_empty():
