@@ -6,6 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from kernelwright.compiler import prepare
+
 from ..oracle import check
 from .values import INF, rand
 
@@ -71,6 +73,22 @@ def test_gathers() -> None:
         return [*picks, x[:, 0].gather(1, j.view(1, 2)), F.one_hot(j, 5), torch.take_along_dim(x, j.view(1, 2, 1), 1)]
 
     check(fn, rand(4, 5, 6), torch.tensor([1, -2]), torch.tensor([0, 3]))
+
+
+def test_few_gathered_values_are_computed_alone() -> None:
+    def fn(x: torch.Tensor, j: torch.Tensor, t: torch.Tensor) -> list[torch.Tensor]:
+        scores = (x * 2).log_softmax(1)
+        return [
+            scores.gather(1, j),
+            F.cross_entropy(x, t),
+            x.square().index_select(1, t[:2]),
+            F.embedding(t[:2], x + 1),
+        ]
+
+    args = rand(8, 64), torch.arange(8).view(8, 1) * 5, torch.tensor([3, 0, 63, 7, -100, 7, 9, 1])
+    check(fn, args[0], args[1], args[2])
+    kept = prepare(lambda x, t: F.cross_entropy(x, t), (args[0], args[2])).program
+    assert not any(t.shape == (8, 64) for t in kept.tensors.values() if t.role != "input")
 
 
 def test_writes_into_copies() -> None:

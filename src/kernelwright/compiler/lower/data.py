@@ -7,7 +7,7 @@ from typing import Any
 from ..program import Expr, Index, Iota, Op, Size, Value
 from ._builder import require
 from ._driver import Lowering, lowers, size_of
-from ._lazy import Indices, Lazy, cast, compare, const, op, pointwise, same, view, where
+from ._lazy import Indices, Lazy, cast, compare, const, numel, op, pointwise, same, view, where
 from .views import sliced, wrap
 
 
@@ -130,9 +130,19 @@ def _readable(low: Lowering, value: Lazy) -> Lazy:
     return value if value.free else low.realise(value)
 
 
+FEW = 16  # a value computed alone costs about as much as a vector of them
+
+
+def _source(low: Lowering, value: Lazy) -> Lazy:
+    """What is gathered from: in memory, unless so little of it is read that computing just that is cheaper."""
+    taken, held = numel(low.shape), numel(value.shape)
+    few = isinstance(taken, int) and isinstance(held, int) and taken * FEW <= held
+    return value if few and value.kids and not value.strided else _readable(low, value)
+
+
 @lowers("embedding")
 def embedding(low: Lowering, weight: Lazy, indices: Lazy, padding_idx: int = -1, **_: Any) -> Lazy:
-    table, rows = _readable(low, weight), _readable(low, indices)
+    table, rows = _source(low, weight), _readable(low, indices)
     return Lazy(low.shape, low.dtype, lambda i: table.at((_direct(rows.at(i[:-1])), i[-1])))
 
 
@@ -140,7 +150,7 @@ def embedding(low: Lowering, weight: Lazy, indices: Lazy, padding_idx: int = -1,
 def index_select(low: Lowering, self: Lazy, dim: int, index: Lazy) -> Lazy:
     require(self.rank > 0 and index.rank == 1, "a scalar")
     dim = wrap(dim, self.rank)
-    source, rows = _readable(low, self), _readable(low, index)
+    source, rows = _source(low, self), _readable(low, index)
     return Lazy(low.shape, low.dtype, lambda i: source.at((*i[:dim], _direct(rows.at((i[dim],))), *i[dim + 1 :])))
 
 
@@ -148,7 +158,7 @@ def index_select(low: Lowering, self: Lazy, dim: int, index: Lazy) -> Lazy:
 def gather(low: Lowering, self: Lazy, dim: int, index: Lazy, sparse_grad: bool = False) -> Lazy:
     require(self.rank > 0, "a scalar")
     dim = wrap(dim, self.rank)
-    source, places = _readable(low, self), _readable(low, index)
+    source, places = _source(low, self), _readable(low, index)
     return Lazy(low.shape, low.dtype, lambda i: source.at((*i[:dim], _direct(places.at(i)), *i[dim + 1 :])))
 
 
@@ -157,7 +167,7 @@ def index_(low: Lowering, self: Lazy, indices: list[Lazy | None]) -> Lazy:
     given = [k for k, v in enumerate(indices) if v is not None]
     require(all(v is None or v.dtype != "bool" for v in indices), "a boolean mask")
     require(all(v is None or v.dtype in ("int64", "int32") for v in indices), "an index dtype")
-    source = _readable(low, self)
+    source = _source(low, self)
     tensors = [_readable(low, v) for v in indices if v is not None]
     rank = max(v.rank for v in tensors)
     together = given == list(range(given[0], given[0] + len(given)))
