@@ -43,7 +43,7 @@ LAST_CACHE = 32 << 20  # results larger than this are better written around the 
 LEAST_STREAM = 4 << 20  # bytes of a result that is worth writing around the caches beside a larger one
 LEAST_UNITS = 60_000.0  # work in vector loads below which waking another thread costs more than it gives
 FEW_ITEMS = 8  # fewer items than this leave threads idle: a long reduction is shared out instead
-CROSS = 256  # length of a tile along the second axis of a transposing map
+CROSS = 512  # length of a tile along the second axis of a transposing map
 SWEEP = 1024  # results of a tile that is swept row by row
 CHUNK = 8192  # elements of a long axis that one item takes
 EVEN = 0.85  # share of the threads that rows must keep busy on average, else all threads share every row
@@ -131,7 +131,8 @@ def _emit_group(normal: Normal, schedule: LoopSchedule, text: Text, parted: Spli
     cross = next((a for a in normal.outer if a.name == schedule.cross), None)
     rows = tuple(a for a in normal.outer if a not in (tile, cross))
     found = stages(normal, frozenset(a.name for a in rows))
-    tilings = [(a, size) for a, size in ((cross, CROSS), (tile, tile_size)) if a is not None]
+    # Tiles follow each other along the axis that is read, so that what was fetched beyond one is of use to the next.
+    tilings = [(a, size) for a, size in ((tile, tile_size), (cross, CROSS)) if a is not None]
     _emit_items(normal, schedule, tilings, rows, found, local, text, parted)
     return normal
 

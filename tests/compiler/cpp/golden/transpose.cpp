@@ -1,11 +1,11 @@
 static void transpose(const float* KW_RESTRICT x, float* KW_RESTRICT y) {
-  kw::parallel_items(4 * 11, 3, [&](const int64_t item_begin, const int64_t item_end) {
+  kw::parallel_items(11 * 2, 1, [&](const int64_t item_begin, const int64_t item_end) {
     for (int64_t item = item_begin; item < item_end; ++item) {
-      const int64_t j_begin = item % 11 * 64;
+      const int64_t i_begin = item % 2 * 512;
+      const int64_t i_end = kw::min<int64_t>(i_begin + 512, 1000);
+      const int64_t i_rest = item / 2;
+      const int64_t j_begin = i_rest * 64;
       const int64_t j_end = kw::min<int64_t>(j_begin + 64, 700);
-      const int64_t j_rest = item / 11;
-      const int64_t i_begin = j_rest * 256;
-      const int64_t i_end = kw::min<int64_t>(i_begin + 256, 1000);
       {
         const auto block = [&](const int64_t j, const int64_t i_0, const int lanes, const int across) __attribute__((always_inline)) {
           kw::vf block0[kw::W];
