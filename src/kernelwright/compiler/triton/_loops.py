@@ -14,7 +14,7 @@ from ..group import Group, root
 from ..program import Axis, Index, Load, Map, Program, Reduce, Scan, Size, Store, Tensor, contiguous
 from ._code import TritonCode
 from ._kernel import Around, Kernel, KernelText, product, tiles
-from ._parts import parts, settled
+from ._parts import parts, row_axes, settled
 from ._printer import NONE, Printer, Value_
 from ._reduce import Accumulator, Folding, filled, held_dtype, masked, operand, place, result, wanted_name
 from ._scan import scan_rows, scan_tile
@@ -140,7 +140,7 @@ def _rows(part: Normal, name: str, chosen: Form, around: Around) -> _Printed:
     outer = {a.name for a in part.outer}
     block = _row_block(kernel, part, chosen)
     for statement in part.statements:
-        inner = _ordered(part, _row(statement, outer), statement)
+        inner = _ordered(part, row_axes(statement, outer), statement)
         key = tuple(sorted(a.name for a in inner))
         if inner and key not in known:
             _row_of_points(kernel, inner, block, chosen)
@@ -163,7 +163,7 @@ def _row_block(kernel: Kernel, part: Normal, chosen: Form) -> str:
     if not chosen.r_text:
         return kernel.constant("RBLOCK", chosen.r)
     outer = {a.name for a in part.outer}
-    sizes = {size_text(product([a.size for a in _row(s, outer)])) for s in part.statements}
+    sizes = {size_text(product([a.size for a in row_axes(s, outer)])) for s in part.statements}
     sizes = {s for s in sizes if s != "1"}
     longest = f"max({', '.join(sorted(sizes))})" if len(sizes) > 1 else next(iter(sizes))
     return kernel.constant("RBLOCK", f"triton.next_power_of_2(max(1, {longest}))")
@@ -212,12 +212,12 @@ def _passes(part: Normal, name: str, chosen: Form, around: Around) -> _Printed:
     pending: set[str] = set()
     for nest in nests:
         _sync(kernel, part, kernel.printer, nest.statements, pending)
-        _nest(kernel, part, nest, chosen, pending)
+        _nest(kernel, part, nest, chosen)
         pending |= {root(part.program, s.store.tensor) for s in nest.statements}
     return _Printed(kernel, kernel.finished([tiles(count, chosen.x)], chosen.warps))
 
 
-def _nest(kernel: Kernel, part: Normal, nest: Stage, chosen: Form, pending: set[str]) -> None:
+def _nest(kernel: Kernel, part: Normal, nest: Stage, chosen: Form) -> None:
     if not nest.loops:
         for statement in nest.statements:
             if isinstance(statement, Map):
@@ -403,13 +403,6 @@ def _sync(kernel: Kernel, part: Normal, printer: Printer, statements: Sequence[L
                 kernel.body.effect("tl.debug_barrier()")
                 pending.clear()
                 return
-
-
-def _row(statement: Loop, outer: set[str]) -> tuple[Axis, ...]:
-    own = tuple(a for a in statement.axes if a.name not in outer)
-    if isinstance(statement, Reduce):
-        return (*own, *statement.raxes)
-    return (*own, statement.scan) if isinstance(statement, Scan) else own
 
 
 def _ordered(part: Normal, axes: Sequence[Axis], statement: Loop | None = None) -> tuple[Axis, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ..cpp._indices import static
 from ..cpp._normal import Loop, Normal, normalise
 from ..cpp._recompute import recompute
 from ..cpp._stages import points, stages
@@ -67,10 +66,11 @@ def _touched(program: Program, statement: Loop) -> set[str]:
 def inner_points(normal: Normal) -> int:
     """Points of the longest row."""
     outer = {a.name for a in normal.outer}
-    return max(points(_inner(s, outer)) for s in normal.statements)
+    return max(points(row_axes(s, outer)) for s in normal.statements)
 
 
-def _inner(statement: Loop, outer: set[str]) -> tuple[Axis, ...]:
+def row_axes(statement: Loop, outer: set[str]) -> tuple[Axis, ...]:
+    """The axes of a statement within a row, those that place results first."""
     return (*(a for a in statement.axes if a.name not in outer), *inner_axes(statement))
 
 
@@ -89,13 +89,8 @@ def _spread(normal: Normal) -> list[Normal]:
         rest = tuple(s for s in stage.statements if not isinstance(s, Map))
         for statements in (maps, rest):
             if statements:
-                found.append(normalise(program, Group(statements, _placing(statements))))
+                found.append(normalise(program, Group(statements, statements[0].axes)))
     return found
-
-
-def _placing(statements: Sequence[Loop]) -> tuple[Axis, ...]:
-    """The axes that place results: shared by all statements of a nest."""
-    return statements[0].axes
 
 
 # ── what stays out of memory ─────────────────────────────────────────────────────────────────────────────────────
@@ -126,8 +121,3 @@ def _handed_on(normal: Normal, nests: Sequence[Sequence[Loop]], name: str) -> bo
                 whole = isinstance(statement, Reduce) or {a.name for a in statement.axes} <= outer
                 written[statement.store.index] = None if whole else number
     return True
-
-
-def is_empty(normal: Normal) -> bool:
-    """Has no statement anything to write?"""
-    return all(any(static(a.size) == 0 for a in s.axes) for s in normal.statements)

@@ -72,7 +72,7 @@ class Printer:
 
     ``axes`` gives the variable of each axis (its text, and the dimensions along which it varies), ``masks`` what bounds
     the tile along each dimension that may reach too far, ``ranges`` bounds of axes, so that needless checks vanish.
-    ``helpers`` collects the functions that the text calls. ``index64`` computes addresses in 64 bits.
+    ``helpers`` collects the functions that the text calls; ``counted`` holds variables that stand for several axes.
     """
 
     def __init__(

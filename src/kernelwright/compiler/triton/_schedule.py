@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..cpp._indices import static
 from ..cpp._normal import Normal, axis_sizes
 from ..cpp._stages import flat_accesses, points, step_of
-from ..program import Axis, Map, Program, Reduce, Scan
-from ._parts import inner_points
+from ..program import Axis, Map, Program, Reduce
+from ._parts import inner_points, row_axes
 from ._sizes import largest
 
 WINDOW = 64  # a window up to this many points is walked point by point
@@ -124,7 +125,7 @@ def has_rows(part: Normal) -> bool:
 def longest_row(part: Normal) -> int:
     """The most points a row can have."""
     outer = {a.name for a in part.outer}
-    return max(_most(part.program, _row(s, outer)) for s in part.statements)
+    return max(_most(part.program, row_axes(s, outer)) for s in part.statements)
 
 
 def part_axes(part: Normal) -> list[Axis]:
@@ -138,13 +139,7 @@ def power(size: int) -> int:
     return 1 << max(0, size - 1).bit_length()
 
 
-def _row(statement: Map | Reduce | Scan, outer: set[str]) -> list[Axis]:
-    inner = statement.raxes if isinstance(statement, Reduce) else ()
-    inner = (statement.scan,) if isinstance(statement, Scan) else inner
-    return [*(a for a in statement.axes if a.name not in outer), *inner]
-
-
-def _most(program: Program, axes: list[Axis]) -> int:
+def _most(program: Program, axes: Sequence[Axis]) -> int:
     total = 1
     for axis in axes:
         total *= max(1, largest(program, axis.size))
@@ -168,7 +163,7 @@ def _rows_side_by_side(part: Normal) -> bool:
     votes = 0
     outer = {a.name for a in part.outer}
     for statement in part.statements:
-        inner = _row(statement, outer)
+        inner = row_axes(statement, outer)
         for flat in list(flat_accesses(part.program, statement))[:-1] or list(flat_accesses(part.program, statement)):
             steps = [_step(step_of(flat, a.name)) for a in part.outer]
             own = [(_step(step_of(flat, a.name)), points([a])) for a in inner]
