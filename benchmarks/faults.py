@@ -35,6 +35,7 @@ RIGHT = ATTACKS / "honest" / "01_native_softmax_rows.cpp"
 WRONG = ATTACKS / "mutants" / "02_sum_starts_late.cpp"
 KINDS = ("oracle", "candidate", "candidate behind walls", "rivals", "zygote", "compiler", "judge")
 ROUNDS = 200
+_OTHERS = 4
 _TRACEBACK = "Traceback (most recent call last)"
 _GENERATED = """
 import torch
@@ -211,7 +212,7 @@ def other_faults() -> Iterator[tuple[str, str]]:
         yield "a folder that cannot be written", _verdicts({"KERNELWRIGHT_HOME": "/proc/nowhere"})
         small = folder / "small"
         small.mkdir()
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(small)], check=False).returncode == 0:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(small)], check=False).returncode == 0:
             try:
                 yield "a full disk", _verdicts({"KERNELWRIGHT_HOME": str(small)})
             finally:
@@ -278,9 +279,10 @@ def main() -> int:
         out.write_text(json.dumps(content, indent=1) + "\n")
         if row["fault"]:
             print(f"round {len(content['rounds'])}, {row['killed']} killed: {row['fault']}", flush=True)
-    if not content["others"]:
-        content["others"] = dict(other_faults())
-        out.write_text(json.dumps(content, indent=1) + "\n")
+    if len(content["others"]) < _OTHERS:
+        for name, fault in other_faults():
+            content["others"][name] = fault
+            out.write_text(json.dumps(content, indent=1) + "\n")
     made = Counter(row["killed"] for row in content["rounds"])
     bad = Counter(row["killed"] for row in content["rounds"] if row["fault"])
     for kind in KINDS:
