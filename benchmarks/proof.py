@@ -2,13 +2,17 @@
 
 ``python benchmarks/proof.py [--match TEXT] [--seconds S] [--out FILE]``. Every task is captured, lowered and printed
 with the first schedule of each kernel, and its source handed to the proof; nothing is compiled, run or judged.
+Ctrl-C writes what is done.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
+import functools
 import json
+import multiprocessing
 import re
 import statistics
 import sys
@@ -20,15 +24,19 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SUITE = ROOT / "benchmarks/suite"
+SPREAD = 12  # tasks are taken so that what an interrupted run has seen is spread over the suite
 
 
 def main() -> None:
     options = _options()
     paths = [p for p in sorted(SUITE.glob("level*/*.py")) if options.match in f"{p.parent.name}/{p.stem}"]
-    rows = []
-    for path in paths:
-        rows.append(_row(path, options.seconds))
-        print(_line(rows[-1]), flush=True)
+    spread = [path for first in range(SPREAD) for path in paths[first::SPREAD]]
+    rows: list[dict[str, Any]] = []
+    with multiprocessing.get_context("spawn").Pool(2) as pool, contextlib.suppress(KeyboardInterrupt):
+        for row in pool.imap_unordered(functools.partial(_row, seconds=options.seconds), spread):
+            rows.append(row)
+            print(_line(row), flush=True)
+    rows.sort(key=lambda row: str(row["task"]))
     totals = _totals(rows)
     print(json.dumps(totals, indent=1))
     if options.out == Path("-"):
@@ -43,6 +51,7 @@ def main() -> None:
         "machine": asdict(machine),
         "versions": versions(),
         "limit_seconds": options.seconds,
+        "complete": len(rows) == len(paths),
         "totals": totals,
         "rows": rows,
     }

@@ -16,7 +16,7 @@ from ._solver import Solver, Unanswered
 from ._syntax import parse
 from ._values import Access, Buffer, Unproved
 
-SECONDS = 3.0  # after which what is left is not proved
+SECONDS = 3.0  # of processor time, after which what is left is not proved
 # A source may be written in ways that nobody thought of: values are then not of the kind that is expected.
 _UNREADABLE = (AssertionError, AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
 
@@ -65,12 +65,12 @@ class Proof:
 
 
 def prove(candidate: Candidate, seconds: float = SECONDS) -> Proof:
-    """Prove what can be proved of a candidate's printed source and plan within about ``seconds``.
+    """Prove what can be proved of a candidate's printed source and plan within about ``seconds`` of processor time.
 
     Nothing but the text and the plan is believed: not the program that it was printed from, nor its schedule. Raises
     nothing: what is not understood is not proved.
     """
-    start = time.monotonic()
+    start = time.thread_time()
     if candidate.target != "cpu" or candidate.plan is None:
         return Proof(False, (), why_not="it is no source that our compiler printed")
     if not candidate.source:
@@ -78,11 +78,11 @@ def prove(candidate: Candidate, seconds: float = SECONDS) -> Proof:
     try:
         kernels = _Prover(candidate.source, candidate.plan, start + seconds).kernels()
     except (Unproved, Unanswered) as why:
-        return Proof(False, (), time.monotonic() - start, str(why))
+        return Proof(False, (), time.thread_time() - start, str(why))
     except _UNREADABLE:
-        return Proof(False, (), time.monotonic() - start, "its entries are written in a way that is not read")
+        return Proof(False, (), time.thread_time() - start, "its entries are written in a way that is not read")
     proved = bool(kernels) and all(kernel.proved for kernel in kernels)
-    return Proof(proved, tuple(kernels), time.monotonic() - start)
+    return Proof(proved, tuple(kernels), time.thread_time() - start)
 
 
 class _Prover:

@@ -20,7 +20,7 @@ class Unanswered(Exception):
 
 
 class Solver:
-    """Reads sets and maps; all questions share one context. ``until`` (``time.monotonic``) ends its patience."""
+    """Reads sets and maps; all questions share one context. ``until`` (``time.thread_time``) ends its patience."""
 
     def __init__(self, until: float) -> None:
         self._until = until
@@ -37,7 +37,7 @@ class Solver:
 
     def ask(self, question):  # type: ignore[no-untyped-def]
         """``question(islpy, context)`` with a limit on its steps."""
-        if time.monotonic() > self._until:
+        if time.thread_time() > self._until:
             raise Unanswered("the time is up")
         context = self._context
         context.reset_operations()
