@@ -28,30 +28,32 @@ struct Shape {
 // tile[ROWS][NV vectors] (+)= sum over runs; AS elements between neighbouring rows, KS between steps of the input.
 template <int ROWS, int NV, int AS, int KS>
 KW_ONCE void micro(const Run* run, int runs, int64_t kc, float* tile, bool add) {
-  vf acc[ROWS][NV];
+  typedef gemm::Part<float>::type R;
+  constexpr int N = NV * gemm::PARTS, L = gemm::Part<float>::L;
+  R acc[ROWS][N];
 #pragma GCC unroll 32
   for (int i = 0; i < ROWS; ++i)
-#pragma GCC unroll 8
-    for (int j = 0; j < NV; ++j) acc[i][j] = vf{};
+#pragma GCC unroll 32
+    for (int j = 0; j < N; ++j) acc[i][j] = R{};
 #pragma GCC unroll 1
   for (int r = 0; r < runs; ++r) {
     const float *a = run[r].a, *b = run[r].b;
 #pragma GCC unroll 1
     for (int64_t k = 0; k < kc; ++k, a += KS, b += NV * 16) {
-      vf v[NV];
-#pragma GCC unroll 8
-      for (int j = 0; j < NV; ++j) v[j] = *reinterpret_cast<const vf*>(b + j * 16);
+      R v[N];
+#pragma GCC unroll 32
+      for (int j = 0; j < N; ++j) v[j] = *reinterpret_cast<const R*>(b + j * L);
 #pragma GCC unroll 32
       for (int i = 0; i < ROWS; ++i)
-#pragma GCC unroll 8
-        for (int j = 0; j < NV; ++j) acc[i][j] += gemm::same(a[i * AS]) * v[j];
+#pragma GCC unroll 32
+        for (int j = 0; j < N; ++j) acc[i][j] += a[i * AS] * v[j];
     }
   }
 #pragma GCC unroll 32
   for (int i = 0; i < ROWS; ++i)
-#pragma GCC unroll 8
-    for (int j = 0; j < NV; ++j) {
-      vf* to = reinterpret_cast<vf*>(tile + (i * NV + j) * 16);
+#pragma GCC unroll 32
+    for (int j = 0; j < N; ++j) {
+      R* to = reinterpret_cast<R*>(tile + i * NV * 16 + j * L);
       *to = add ? *to + acc[i][j] : acc[i][j];
     }
 }

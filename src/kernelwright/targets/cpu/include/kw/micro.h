@@ -15,6 +15,21 @@ constexpr bool PAIRS = true;
 constexpr bool PAIRS = false;
 #endif
 
+// What a register holds: accumulators of more than that would live in memory. A vector of V is PARTS registers.
+#ifdef __AVX512F__
+constexpr int REGISTER = 64;
+#elif defined(__AVX__)
+constexpr int REGISTER = 32;
+#else
+constexpr int REGISTER = 16;
+#endif
+constexpr int PARTS = 64 / REGISTER;
+template <class T>
+struct Part {
+  typedef T type __attribute__((vector_size(REGISTER)));
+  static constexpr int L = REGISTER / sizeof(T);
+};
+
 // ── A ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 template <class T, int MR>
 struct PanelA {
@@ -44,10 +59,10 @@ struct RowsA {
 template <class T, int NV>
 struct PanelB {
   const T* p;
-  template <int USE>
-  KW_INLINE void next(V<T> (&v)[USE]) {
-#pragma GCC unroll 8
-    for (int j = 0; j < USE; ++j) v[j] = *reinterpret_cast<const V<T>*>(p + j * Lanes<T>::L);
+  template <class R, int USE>
+  KW_INLINE void next(R (&v)[USE]) {
+#pragma GCC unroll 32
+    for (int j = 0; j < USE; ++j) v[j] = *reinterpret_cast<const R*>(p + j * Part<T>::L);
     p += NV * Lanes<T>::L;
   }
 };
@@ -103,35 +118,36 @@ KW_INLINE void multiply(vf& acc, const float* a, vf b) {
 #endif
   acc += same(*a) * b;
 }
-template <bool DOT>
-KW_INLINE void multiply(vd8& acc, const double* a, vd8 b) { acc += same(*a) * b; }
+template <bool DOT, class T, class R>
+KW_INLINE void multiply(R& acc, const T* a, R b) { acc += *a * b; }
 
 // tile[MR][NV vectors] (+)= a[MR][kc] * b[kc][NV vectors]; only the first USE vectors of each row of the tile. Every block
 // of K is summed by itself and then added, so that errors grow with the block and the number of blocks, not with K.
 template <class T, int MR, int NV, int USE, bool DOT, class A, class B>
 KW_ONCE void micro(int64_t kc, const T* at, int64_t stride, B b, T* tile, bool add) {
-  constexpr int L = Lanes<T>::L;
+  typedef typename Part<T>::type R;
+  constexpr int N = USE * PARTS;
   A a(at, stride);
-  V<T> acc[MR][USE];
+  R acc[MR][N];
 #pragma GCC unroll 32
   for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 8
-    for (int j = 0; j < USE; ++j) acc[i][j] = V<T>{};
+#pragma GCC unroll 32
+    for (int j = 0; j < N; ++j) acc[i][j] = R{};
 #pragma GCC unroll 1
   for (int64_t k = 0; k < kc; ++k) {
-    V<T> bv[USE];
+    R bv[N];
     b.next(bv);
 #pragma GCC unroll 32
     for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 8
-      for (int j = 0; j < USE; ++j) multiply<DOT>(acc[i][j], a.at(i), bv[j]);
+#pragma GCC unroll 32
+      for (int j = 0; j < N; ++j) multiply<DOT>(acc[i][j], a.at(i), bv[j]);
     a.next();
   }
 #pragma GCC unroll 32
   for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 8
-    for (int j = 0; j < USE; ++j) {
-      V<T>* to = reinterpret_cast<V<T>*>(tile + (i * NV + j) * L);
+#pragma GCC unroll 32
+    for (int j = 0; j < N; ++j) {
+      R* to = reinterpret_cast<R*>(tile + i * NV * Lanes<T>::L + j * Part<T>::L);
       *to = add ? *to + acc[i][j] : acc[i][j];
     }
 }

@@ -59,11 +59,11 @@ template <int NV>
 struct Lying {
   const float* p;
   const int* step;
-  template <int USE>
-  KW_INLINE void next(vf (&v)[USE]) {
+  template <class R, int USE>
+  KW_INLINE void next(R (&v)[USE]) {
     const float* q = p + *step++;
-#pragma GCC unroll 8
-    for (int j = 0; j < USE; ++j) v[j] = load(q + j * 16);
+#pragma GCC unroll 32
+    for (int j = 0; j < USE; ++j) __builtin_memcpy(&v[j], q + j * gemm::Part<float>::L, sizeof(R));
   }
 };
 
