@@ -126,7 +126,7 @@ def first_winner(path: Path) -> dict[str, Any]:
 
     def on_event(event: Any) -> None:
         key = event.message if event.kind == "stage" else event.kind
-        told.setdefault(key, event.seconds)
+        told.setdefault(key, event.elapsed)
         if event.kind == "best":
             raise KeyboardInterrupt
 
