@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from kernelwright.archive import Archive
+from kernelwright.judge import Verdict
 from kernelwright.report import build_table, headline, record
 from kernelwright.search import EFFORTS, Outcome
-from kernelwright.search._unmeasured import prove
+from kernelwright.search._unmeasured import _patient, prove
 from kernelwright.targets import Candidate, EntryCall, InputSpec, Plan, TensorSpec
 from kernelwright.task import from_callable
 from tests.triton_lab import needs_triton
@@ -99,6 +100,14 @@ def test_what_is_only_wrong_or_broken_fails_with_a_reason(tmp_path: Path):
     with archive:
         assert (outcome.status, outcome.unmeasured) == ("failed", None)
         assert "Triton rejects the source" in outcome.reason
+
+
+def test_being_slow_in_the_interpreter_is_no_fault():
+    late = _patient(Verdict("rejected", "The candidate's process did not finish within 60 s.", "timeout"))
+    assert late.status == "unjudged"
+    assert "--scale cpu" in late.reason
+    wrong = Verdict("rejected", "It is wrong.", "value")
+    assert _patient(wrong) == wrong
 
 
 @pytest.fixture(autouse=True)

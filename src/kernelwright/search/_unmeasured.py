@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..archive import Archive
@@ -22,6 +22,8 @@ from ._drive import Listener, Proposer
 from ._effort import Effort
 from ._memory import Memory
 from ._outcome import Event, Outcome, Trial, Unmeasured
+
+_SLOW = "It was interpreted, which is slow: make the inputs smaller (--scale cpu)."
 
 
 def prove(
@@ -114,7 +116,7 @@ class _Proof:
             verdict = Verdict("rejected", build.fault, "build")
         else:
             self.tell("stage", "judge")
-            verdict = known or session.verify(candidate)
+            verdict = known or _patient(session.verify(candidate))
         error = max((check.error for check in verdict.checks), default=None)
         self.tell("verdict", verdict.reason, **tag, status=verdict.status, reason=verdict.reason, error=error)
         trial = Trial(candidate, verdict, None, self.elapsed, build.seconds)
@@ -146,6 +148,13 @@ class _Proof:
             searched=self.elapsed,
             unmeasured=found,
         )
+
+
+def _patient(verdict: Verdict) -> Verdict:
+    """Being slow in an interpreter is no fault of a candidate's."""
+    if verdict.category != "timeout":
+        return verdict
+    return replace(verdict, status="unjudged", reason=f"{verdict.reason} {_SLOW}")
 
 
 __all__ = ["prove"]
