@@ -1,8 +1,11 @@
 """The same Python candidates before the checks that others have published, beside our own verdicts.
 
-``python attacks/field.py --ours run.json --json field.json --markdown docs/trust-table.md``. The protocols are written
-anew from their descriptions: what is compared, how often, with which seeds, tolerances and order. As there, evaluator
-and candidate share one process; only that process is a fork of its own, so that one candidate's end is not everybody's.
+``python attacks/field.py``, after ``attacks/run.py``; ``benchmarks/tables.py`` makes the tables. The protocols are
+written anew from their descriptions: what is compared, how often, with which seeds, tolerances and order. As there,
+evaluator and candidate share one process; only that process is a fork of its own, so that one candidate's end is not
+everybody's.
+Neither looks at the results of timed calls, so that nothing is timed here; filters of source text and language models
+as reviewers are not part of these checks.
 """
 
 from __future__ import annotations
@@ -139,74 +142,29 @@ def compare(ours: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def _ours(mine: dict[str, Any]) -> str:
-    return {"accepted": ACCEPTED, "rejected": REJECTED, "unjudged": "unscored"}[mine["status"]]
-
-
-def markdown(rows: Sequence[dict[str, str]]) -> str:
-    """The table that is published."""
-    names = ["kernelwright", *EVALUATORS]
-    cheats = [r for r in rows if r["name"].startswith("cheats")]
-    honest = [r for r in rows if r["name"].startswith("honest")]
-    lines = [
-        "# What evaluators accept",
-        "",
-        "The Python candidates of `attacks/` before our judge and before the published checks of two benchmarks, all",
-        "on one CPU. The checks are written anew from their protocols (`attacks/field.py`): KernelBench's main branch",
-        "compares five trials of public seeds with a tolerance of 1e-4 (1e-2 for half types), reference first;",
-        "robust-kbench five trials with 1e-5, the candidate before and after the reference. Neither looks at the",
-        "results of timed calls; their static filters and language-model reviewers are not part of these checks.",
-        "This page is written by `attacks/field.py`.",
-        "",
-        "| | " + " | ".join(names) + " |",
-        "| --- |" + " --- |" * len(names),
-        _line(f"cheats accepted, of {len(cheats)}", names, lambda n: _count(cheats, n, ACCEPTED)),
-        _line(f"honest kernels not accepted, of {len(honest)}", names,
-              lambda n: str(sum(r[n] in (REJECTED, NO_RESULT) for r in honest))),
-    ]  # fmt: skip
-    missing = sum(r["kernelwright"] == "not judged" for r in rows)
-    if missing:
-        lines.append(f"| not judged yet | {missing} |" + " |" * len(EVALUATORS))
-    for letter, what in (("A", "not doing the work"), ("B", "reusing results"), ("C", "the clock"),
-                         ("D", "the evidence"), ("E", "numerics and domain")):  # fmt: skip
-        family = [r for r in cheats if r["class"].startswith(letter)]
-        lines.append(_line(f"{what}, of {len(family)}", names, lambda n, f=family: _count(f, n, ACCEPTED)))
-    lines += [
-        "",
-        "## Each candidate",
-        "",
-        "| candidate | row of the catalogue | mechanism | " + " | ".join(names) + " |",
-    ]
-    lines.append("| --- | --- | --- |" + " --- |" * len(names))
-    for r in sorted(rows, key=lambda r: (r["name"].split("/")[0], int(r["name"].split("/")[1].split("_")[0]))):
-        mechanism = r["mechanism"].replace("|", "\\|")
-        lines.append(f"| {r['name']} | {r['class']} | {mechanism} | " + " | ".join(r[n] for n in names) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _line(title: str, names: Sequence[str], value: Callable[[str], str]) -> str:
-    return f"| {title} | " + " | ".join(value(n) for n in names) + " |"
-
-
-def _count(rows: Sequence[dict[str, str]], name: str, answer: str) -> str:
-    return str(sum(r[name] == answer for r in rows))
+    if mine["status"] == "unjudged":
+        return "task unscored" if mine["category"] == "unscored" else "not judgeable"
+    return ACCEPTED if mine["status"] == "accepted" else REJECTED
 
 
 def main(argv: Sequence[str]) -> int:
+    from run import head, result_path
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--ours", type=Path, help="the JSON file of attacks/run.py")
-    parser.add_argument("--json", type=Path, help="where the rows go")
-    parser.add_argument("--markdown", type=Path, help="where the page goes")
+    parser.add_argument("--ours", type=Path, help="the file of attacks/run.py")
+    parser.add_argument("--out", type=Path, help="where the rows go")
     options = parser.parse_args(argv)
-    ours = {}
-    if options.ours:
-        ours = {row["name"]: row for row in json.loads(options.ours.read_text(encoding="utf-8"))["cases"]}
-    rows = compare(ours)
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    page = markdown(rows)
-    if options.markdown:
-        options.markdown.write_text(page, encoding="utf-8")
-    print("\n".join(line for line in page.splitlines()[9:19]))
+    ours = options.ours or result_path("attacks")
+    known = {row["name"]: row for row in json.loads(ours.read_text(encoding="utf-8"))["cases"]}
+    start, about = time.monotonic(), head()
+    rows = compare(known)
+    about["seconds"] = round(time.monotonic() - start, 1)
+    out = options.out or result_path("field")
+    out.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    for name in ("kernelwright", *EVALUATORS):
+        cheats = sum(r[name] == ACCEPTED for r in rows if r["name"].startswith("cheats"))
+        honest = sum(r[name] in (REJECTED, NO_RESULT) for r in rows if r["name"].startswith("honest"))
+        print(f"{name}: {cheats} cheats accepted, {honest} honest ones not")
     return 0
 
 

@@ -139,7 +139,7 @@ class Record:
     def __init__(self, path: Path | None) -> None:
         self.path, self.lock = path, threading.Lock()
         self.known: dict[str, Outcome] = {}
-        self.head = _head()
+        self.head = head()
         if path is not None and path.exists():
             document = json.loads(path.read_text(encoding="utf-8"))
             if document["judge"] == self.head["judge"]:
@@ -164,7 +164,7 @@ class Record:
                 waiting.replace(self.path)
 
 
-def _head() -> dict[str, Any]:
+def head() -> dict[str, Any]:
     """When, where and by which judge."""
     from kernelwright.machine import describe, versions
 

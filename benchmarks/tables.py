@@ -146,11 +146,77 @@ def training(document: dict[str, Any], path: Path) -> str:
     )
 
 
+FAMILIES = {
+    "A": "not doing the work", "B": "reusing results", "C": "the clock", "D": "the evidence",
+    "E": "numerics and domain",
+}  # fmt: skip
+
+
+def attacks(document: dict[str, Any], path: Path) -> str:
+    """What became of the corpus that proves the judge."""
+    cases, rows = document["cases"], []
+    for name, chosen in _groups(cases):
+        count = [sum(c["status"] == status for c in chosen) for status in ("accepted", "rejected", "unjudged")]
+        rows.append((name, len(chosen), *count, sum(c["outcome"] not in ("right", "other reason") for c in chosen)))
+    through = [c for c in cases if not c["name"].startswith("honest") and c["status"] == "accepted"]
+    odd = [c for c in cases if c["outcome"] != "right" and c not in through]
+    notes = [f"- {c['name']}: {_through(c)}" for c in through]
+    notes += [f"- {c['name']}: {c['outcome']}, {c['category'] or c['status']}: {c['reason']}" for c in odd]
+    parts = [
+        f"{machine(document, path)} {document['seconds']:.0f} s for {len(cases)} cases.",
+        table(("", "cases", "accepted", "rejected", "not judged", "not as it must be"), rows),
+    ]
+    if notes:
+        parts.append("Accepted cheats, and whatever else was not as expected:\n\n" + "\n".join(notes))
+    return "\n\n".join(parts)
+
+
+def _through(case: dict[str, Any]) -> str:
+    if case["outcome"] == "right":
+        return "accepted: its results are right, and no faster than they were found to be"
+    return f"accepted: {case['open'] or 'open'}"
+
+
+def field(document: dict[str, Any], path: Path) -> str:
+    """Cheats that each evaluator accepts, and honest kernels that it does not."""
+    rows, names = document["rows"], ("kernelwright", "KernelBench", "robust-kbench")
+    cells: list[tuple[object, ...]] = []
+    for title, chosen in _groups(rows):
+        bad = ("rejected", "no result") if title == "honest" else ("accepted",)
+        what = "refused" if title == "honest" else "accepted"
+        cells.append((f"{title}: {what}, of {len(chosen)}", *(sum(r[n] in bad for r in chosen) for n in names)))
+    note = (
+        "Python candidates alone. The published checks are written anew from their protocols (`attacks/field.py`): "
+        "five trials of public seeds with a tolerance of 1e-4 (1e-2 for half types), reference first; and five trials "
+        "with 1e-5, the candidate before and after the reference. Row by row: [trust-table.md](trust-table.md)."
+    )
+    head = ("candidate", "row of the catalogue", "mechanism", *names)
+    lines = [
+        (r["name"], r["class"], r["mechanism"].replace("|", "\\|"), *(r[n] for n in names))
+        for r in sorted(rows, key=lambda r: r["name"])
+    ]
+    page = ("# What evaluators accept", f"Written by `python benchmarks/tables.py` from {machine(document, path)}")
+    (ROOT / "docs" / "trust-table.md").write_text("\n\n".join((*page, table(head, lines))) + "\n")
+    return "\n\n".join((machine(document, path), note, table(("", *names), cells)))
+
+
+def _groups(rows: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Cheats by family, mutants, honest kernels."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        folder, kind = row["name"].split("/")[0], row.get("kind") or row["class"]
+        found.setdefault(f"cheats, {FAMILIES[kind[0]]}" if folder == "cheats" else folder, []).append(row)
+    order = [f"cheats, {name}" for name in FAMILIES.values()] + ["mutants", "honest"]
+    return [(name, found[name]) for name in order if name in found]
+
+
 CHAPTERS = (
     ("Our suite", "suite-*.json", suite),
     ("Training and inference with `torch.compile(backend=\"kernelwright\")`", "training-*.json", training),
     ("Contractions", "contraction-*.json", contraction),
     ("Memory and small calls", "memory-*.json", memory),
+    ("The corpus that proves the judge", "attacks-*.json", attacks),
+    ("The corpus before published checks", "field-*.json", field),
 )  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 # class: A6
 # mechanism: the product of 48 numbers below one is under the tolerance, so the rest of each row is
 #   zero
-# expect: rejected value
+#   (which overflows where the inputs are large: infinity is missing, too)
+# expect: rejected value, nan
 
 import torch
 from torch import nn

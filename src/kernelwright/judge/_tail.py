@@ -90,7 +90,7 @@ class Tail(Trial):
         session.ask_oracle({"op": "fresh_write", "seeds": [session.new_seed() for _ in range(self.most)]})
         sets = [*range(self.most), *(self.rng.randrange(self.most) for _ in range(count - self.most))]
         self.rng.shuffle(sets)
-        _, places = self._sample(session.worker, self.mine.name, sets)
+        _, places = self._sample(session.worker, self.mine.name, sets, copied=not settle)
         if not isinstance(places, list) or len(places) != count:
             raise rejection("crash", "its answer is garbage")
         self._read(places, range(count))

@@ -206,9 +206,9 @@ class Trial:
                 session.ask_rivals({"op": "rounds_stage"}, seconds=session.time_limit)
                 worker.freeze()
 
-    def _sample(self, worker: Worker, name: str, calls: Sequence[int]) -> tuple[float, Any]:
+    def _sample(self, worker: Worker, name: str, calls: Sequence[int], *, copied: bool = False) -> tuple[float, Any]:
         """Let it run on, ask, and stop it in the moment of its answer."""
-        message = {"op": "rounds_go", "name": name, "calls": list(calls)}
+        message = {"op": "rounds_go", "name": name, "calls": list(calls), "copied": copied}
         start = time.perf_counter()
         reply, _ = worker.request(message, seconds=self.session.time_limit)
         seconds = time.perf_counter() - start

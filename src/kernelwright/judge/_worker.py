@@ -143,7 +143,7 @@ def _candidate() -> Serve:
         if op == "timing_sets":
             return watch.take_sets(message["sets"], os.dup(descriptors[0])), []
         if op == "rounds_go":
-            return rounds.go(message["name"], message["calls"]), []
+            return rounds.go(message["name"], message["calls"], message.get("copied", False)), []
         if op == "rounds_stage":
             return rounds.stage(), []
         if op == "rounds_describe":
