@@ -127,6 +127,19 @@ def test_memory_of_all_threads_is_not_memory_of_one() -> None:
     assert "two threads" in proof.kernels[0].why_not
 
 
+def test_threads_assign_no_variable_that_they_share() -> None:
+    begin = "  kw::parallel_items("
+    item = "const int64_t a1 = item;"
+    proof = mutant("softmax", begin, f"  int64_t last = 0;\n{begin}", item, f"{item} last = item;")
+    assert "which they share" in proof.kernels[0].why_not
+
+
+def test_a_loop_that_may_end_early_covers_nothing() -> None:
+    loop = "at += kw::W) point(at, kw::W);"
+    early = "at += kw::W) { if (kw::get(arg0 + a1) > 0.0f) return; point(at, kw::W); }"
+    assert "returns from inside a loop" in mutant("map", loop, early.replace("a1", "at")).kernels[0].why_not
+
+
 def test_temporaries_that_overlap_are_refused() -> None:
     candidate = printed("split_sum")
     assert candidate.plan is not None

@@ -443,7 +443,7 @@ def _data(reader: Reader, call: Call) -> Any:
 def _parallel_items(reader: Reader, call: Call) -> Any:
     count = reader.whole(call[0])
     split = f"split {next(reader.splits)}"
-    with reader.parallel():
+    with reader.parallel(call[2]):
         reader.call(call[2], [Share(count, False, split), Share(count, True, split)])
     return OPAQUE
 
@@ -455,7 +455,12 @@ def _parallel(reader: Reader, call: Call) -> Any:
     thread = Variable("loop", "thread", 0, threads.high - 1)
     number_of = Number({thread: 1})
     inside = Truth(less(number_of, team))
-    with reader.parallel(), reader.working(thread, team), reader.under(inside), reader.counting(thread, split="thread"):
+    with (
+        reader.parallel(call[1]),
+        reader.working(thread, team),
+        reader.under(inside),
+        reader.counting(thread, split="thread"),
+    ):
         reader.call(call[1], [number_of, team])
     return OPAQUE
 

@@ -78,6 +78,7 @@ class Reader:
         self.team: tuple[Variable, Number] | None = None
         self.solver = solver
         self.drawn = 0
+        self.turning = 0  # loops around, inside the function that is read
         self.phases = count(1)
         self.splits = count(1)
 
@@ -85,7 +86,7 @@ class Reader:
         """Forget what was read of another kernel."""
         self.accesses, self.kernel, self.scope = [], kernel, self.globals
         self.condition, self.certain, self.loops, self.items = (), True, (), ()
-        self.phase, self.team, self.depth, self.returned = None, None, 0, None
+        self.phase, self.team, self.depth, self.returned, self.turning = None, None, 0, None, 0
 
     def product(self, a: Number, b: Number) -> Number:
         """A product of sizes; one that is not affine is only known to lie between bounds."""
@@ -165,15 +166,25 @@ class Reader:
             self.loops, self.items = before
 
     @contextmanager
-    def parallel(self) -> Iterator[None]:
+    def parallel(self, body: Any = None) -> Iterator[None]:
         """Read a body that threads share."""
         if self.phase is not None:
             raise Unproved(f"line {self.line} shares work among threads inside a share")
+        if isinstance(body, Function):
+            self._private(body)
         self.phase = next(self.phases)
         try:
             yield
         finally:
             self.phase = None
+
+    def _private(self, body: Function) -> None:
+        """A body that threads share assigns no variable from outside."""
+        own = {declared(d) for n in walk(body.body) for d in n.children_by_field_name("declarator")}
+        for name, element in assigned(body.body):
+            cell = body.scope.find(name)
+            if cell is not None and not element and name not in own and not isinstance(cell.value, Function):
+                raise Unproved(f"line {self.line} lets threads assign {name}, which they share")
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -251,6 +262,8 @@ class Reader:
             self.declare(text(child(node, "declarator")), self.value(child(node, "type")))
             return None
         if kind == "return_statement":
+            if self.turning:
+                raise Unproved(f"line {self.line} returns from inside a loop")
             found = inner(node)
             value = self.value(found[0]) if found else OPAQUE
             self.returned = value if self.returned is None else _joined(self.returned, value)
@@ -392,8 +405,16 @@ class Reader:
         elif isinstance(value, Truth):
             cell.value = UNKNOWN
 
+    @contextmanager
+    def _around(self) -> Iterator[None]:
+        self.turning += 1
+        try:
+            yield
+        finally:
+            self.turning -= 1
+
     def _loop(self, node: Node) -> None:
-        with self.scoped():
+        with self.scoped(), self._around():
             start = node.child_by_field_name("initializer")
             if start is not None:
                 self.statement(start) if start.type == "declaration" else self.value(start)
@@ -580,6 +601,7 @@ class Reader:
         if self.depth > 20:
             raise Unproved("calls are nested too deeply")
         returned, self.returned = self.returned, None
+        turning, self.turning = self.turning, 0
         here = self.line
         self.depth += 1
         with self.scoped(function.scope):
@@ -593,6 +615,7 @@ class Reader:
                     self.declare(name, value)
             self.statement(function.body)
         self.depth -= 1
+        self.turning = turning
         result, self.returned = self.returned, returned
         self.line = here
         return OPAQUE if result is None else result
