@@ -92,22 +92,20 @@ def judging(names: Sequence[str]) -> Iterator[dict[str, Any]]:
             yield {"task": name, "kind": kind, "cold": cold, "warm": warm}
 
 
-def rejecting() -> list[dict[str, Any]]:
-    """Candidates that reading alone rejects: seconds until the verdict."""
-    from kernelwright.judge import Judge
+def reading() -> list[dict[str, Any]]:
+    """Every cheat is read by the rules: seconds, and whether that alone rejects it."""
+    from kernelwright.judge import read_labels, read_submission
     from kernelwright.task import from_source
 
     rows = []
-    with Judge() as judge:
-        for path in sorted((ATTACKS / "cheats").iterdir()):
-            head = dict(line.lstrip("#/ ").partition(":")[::2] for line in path.read_text().splitlines()[:6])
-            if head.get("expect", "").split()[:2] != ["rejected", "rules"]:
-                continue
-            task = from_source(str(ATTACKS / "tasks" / head["task"].strip()))
-            verdict = judge.judge(task, path)
-            if verdict.category == "rules":
-                rows.append({"candidate": path.name, "seconds": verdict.seconds})
-    return rows
+    for path in [p for p in sorted((ATTACKS / "cheats").iterdir()) if p.suffix in (".cpp", ".py")]:
+        head = dict(line.lstrip("#/ ").partition(":")[::2] for line in path.read_text().splitlines()[:6])
+        task = from_source(str(ATTACKS / "tasks" / head["task"].strip()))
+        start = time.perf_counter()
+        labels = read_labels(read_submission(path, task))
+        seconds = time.perf_counter() - start
+        rows.append({"candidate": path.name, "seconds": seconds, "rejected": any(one.forbidden for one in labels)})
+    return rows[1:]  # the first one pays for imports
 
 
 # ── the first winner ──
@@ -168,7 +166,10 @@ def summary(rows: list[dict[str, Any]], rules: list[dict[str, Any]], firsts: lis
         for state in ("cold", "warm"):
             found[f"{kind}, {state}"] = spread([row[state]["seconds"] for row in mine])
         found[f"{kind}, processor of both"] = spread([row["cold"]["processor"] for row in mine])
-    found["rejected by rules"] = spread([row["seconds"] for row in rules])
+    found["read by rules"] = spread([row["seconds"] for row in rules])
+    rejected = [row["seconds"] for row in rules if row["rejected"]]
+    if rejected:
+        found["rejected by rules"] = spread(rejected)
     known = [row for row in firsts if row["seconds"]]
     found["first winner"] = spread([row["seconds"] for row in known])
     for part in known[0]["parts"]:
@@ -201,7 +202,7 @@ def main() -> int:
         firsts.append(row)
         parts = ", ".join(f"{k} {v:.2f}" for k, v in row["parts"].items())
         print(f"{row['task']:28s} first winner after {row['seconds'] or 0:.2f} s: {parts}", flush=True)
-    rules = rejecting()
+    rules = reading()
     content = {"machine": machine_slug(), "versions": versions(), "summary": summary(rows, rules, firsts)}
     content |= {"judging": rows, "rules": rules, "first winners": firsts}
     out = options.json or HERE / "results" / f"judge-{machine_slug()}.json"
