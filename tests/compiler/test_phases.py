@@ -157,6 +157,13 @@ def test_the_work_of_all_planes_and_rows_decides_about_threads(size: tuple[int, 
     assert ("const int threads_ = 0 ?" in emit(prepared).source) is threaded
 
 
+def test_more_residues_than_registers_are_right() -> None:
+    x, w = draw(1, 3, 5), draw(3, 2, 40)
+    call, count = compiled(lambda x, w: F.conv_transpose1d(x, w, stride=20), [x, w])
+    assert count == 1
+    agree(call(x, w), F.conv_transpose1d(x.double(), w.double(), stride=20))
+
+
 def test_a_store_elsewhere_is_not_mistaken_for_a_phase() -> None:
     """Two convolutions that fill halves of one tensor are no phases of each other."""
     x, w = draw(2, 6, 7, 9), draw(6, 6, 3, 3)
