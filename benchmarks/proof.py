@@ -55,7 +55,7 @@ def main() -> None:
         "totals": totals,
         "rows": rows,
     }
-    out = options.out or ROOT / f"benchmarks/results/proof-{machine_slug(machine)}.json"
+    out = options.out or ROOT / f"benchmarks/results/proof-{machine_slug()}.json"
     out.write_text(json.dumps(document, indent=1, default=str) + "\n")
 
 

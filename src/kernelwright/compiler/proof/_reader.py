@@ -9,43 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ._numbers import (
     INFINITE,
-    Condition,
     Number,
     Variable,
-    at_least,
-    choose,
     decided,
-    divide,
     equal,
     less,
-    maximum,
-    minimum,
-    negation,
     number,
     variable,
 )
-from ._solver import Solver
-from ._syntax import WHOLE, WIDTHS, assigned, child, declared, flat, functions, inner, line, text, walk
+from ._state import JUMP, State
+from ._syntax import WHOLE, WIDTHS, assigned, child, declared, flat, inner, line, text, walk
+from ._turns import breaking, commas, count_turns, stepped, way
 from ._values import (
-    LANE,
     OPAQUE,
     UNKNOWN,
-    Access,
     Axes,
     Buffer,
     Cell,
     Function,
-    Opaque,
     Pointer,
-    Scope,
     Share,
     Structure,
-    Template,
     Truth,
     Unproved,
 )
@@ -53,181 +41,11 @@ from ._values import (
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-MOST_ACCESSES = 4000  # of one kernel
 MOST_TURNS = 20  # of a loop that only a break ends
-JUMP = "jump"
 
 
-class Reader:
-    """The state while a kernel is read."""
-
-    def __init__(self, root: Node, solver: Solver) -> None:
-        self.globals = Scope()
-        self.functions = functions(root)
-        self.scope = self.globals
-        self.accesses: list[Access] = []
-        self.condition: Condition = ()
-        self.certain = True
-        self.loops: tuple[Variable, ...] = ()
-        self.items: tuple[tuple[str, tuple[Variable, ...]], ...] = ()
-        self.phase: int | None = None
-        self.kernel = ""
-        self.line = 0
-        self.depth = 0
-        self.returned: Any = None
-        self.team: tuple[Variable, Number] | None = None
-        self.solver = solver
-        self.drawn = 0
-        self.turning = 0  # loops around, inside the function that is read
-        self.phases = count(1)
-        self.splits = count(1)
-
-    def begin(self, kernel: str) -> None:
-        """Forget what was read of another kernel."""
-        self.accesses, self.kernel, self.scope = [], kernel, self.globals
-        self.condition, self.certain, self.loops, self.items = (), True, (), ()
-        self.phase, self.team, self.depth, self.returned, self.turning = None, None, 0, None, 0
-
-    def product(self, a: Number, b: Number) -> Number:
-        """A product of sizes; one that is not affine is only known to lie between bounds."""
-        if a.value is not None or b.value is not None:
-            return b * a.value if a.value is not None else a * (b.value or 0)
-        return variable("data", "product", 0 if a.low >= 0 and b.low >= 0 else -INFINITE, INFINITE)
-
-    # ── what is accessed ─────────────────────────────────────────────────────────────────────────────────────────
-
-    def touch(self, pointer: Any, write: bool, *steps: tuple[Number | int, int]) -> None:
-        """Access ``pointer`` at every sum of ``k * stride`` with 0 <= k < count, for each (count, stride)."""
-        if not isinstance(pointer, Pointer):
-            raise Unproved(f"line {self.line} accesses memory through something that is no known pointer")
-        index, condition, loops = pointer.index, self.condition, self.loops
-        for size, stride in steps:
-            extent = number(size)
-            if extent.value == 1:
-                continue
-            made = variable("loop", "element", 0, extent.high - 1)
-            index = index + made * stride
-            if extent.value is None:
-                condition = (*condition, *less(made, extent))
-            loops = (*loops, *made.terms)
-        self.record(pointer.moved(index - pointer.index), write, condition, loops, self.certain)
-
-    def touch_lanes(self, pointer: Any, write: bool, stride: int, mask: Truth) -> None:
-        """Access ``stride`` apart, the lanes in which ``mask`` holds."""
-        if not isinstance(pointer, Pointer):
-            raise Unproved(f"line {self.line} accesses memory through something that is no known pointer")
-        lane = Variable("loop", "lane", 0, LANE.high)
-        condition = (*self.condition, *renamed(mask.condition, LANE, lane))
-        moved = pointer.moved(Number({lane: stride}) if stride else number(0))
-        self.record(moved, write, condition, (*self.loops, lane), self.certain and mask.exact)
-
-    def record(
-        self, pointer: Pointer, write: bool, condition: Condition, loops: tuple[Variable, ...], certain: bool
-    ) -> None:
-        if decided(condition) is False:
-            return
-        if len(self.accesses) >= MOST_ACCESSES:
-            raise Unproved("the kernel has too many accesses")
-        found = Access(pointer, write, condition, certain, loops, self.items, self.phase, self.kernel, self.line)
-        self.accesses.append(found)
-
-    # ── scopes and conditions ────────────────────────────────────────────────────────────────────────────────────
-
-    @contextmanager
-    def scoped(self, outer: Scope | None = None) -> Iterator[None]:
-        before = self.scope
-        self.scope = Scope(outer or before)
-        try:
-            yield
-        finally:
-            self.scope = before
-
-    @contextmanager
-    def under(self, truth: Truth) -> Iterator[None]:
-        """Read what follows under a further condition."""
-        before = self.condition, self.certain
-        self.condition = (*self.condition, *truth.condition)
-        self.certain = self.certain and truth.exact
-        try:
-            yield
-        finally:
-            self.condition, self.certain = before
-
-    @contextmanager
-    def counting(self, *found: Variable, split: str = "") -> Iterator[None]:
-        """Read what follows for all values of further counters; with ``split`` they tell parallel items apart."""
-        before = self.loops, self.items
-        self.loops = (*self.loops, *found)
-        if split:
-            self.items = (*self.items, (split, found))
-        try:
-            yield
-        finally:
-            self.loops, self.items = before
-
-    @contextmanager
-    def parallel(self, body: Any = None) -> Iterator[None]:
-        """Read a body that threads share."""
-        if self.phase is not None:
-            raise Unproved(f"line {self.line} shares work among threads inside a share")
-        if isinstance(body, Function):
-            self._private(body)
-        self.phase = next(self.phases)
-        try:
-            yield
-        finally:
-            self.phase = None
-
-    def _private(self, body: Function) -> None:
-        """A body that threads share assigns no variable from outside."""
-        own = {declared(d) for n in walk(body.body) for d in n.children_by_field_name("declarator")}
-        for name, element in assigned(body.body):
-            cell = body.scope.find(name)
-            if cell is not None and not element and name not in own and not isinstance(cell.value, Function):
-                raise Unproved(f"line {self.line} lets threads assign {name}, which they share")
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Read what a template keeps apart itself, whatever its threads do."""
-        before, self.phase = self.phase, None
-        try:
-            yield
-        finally:
-            self.phase = before
-
-    @contextmanager
-    def working(self, thread: Variable, team: Number) -> Iterator[None]:
-        """Read what each thread of a team does."""
-        self.team = (thread, team)
-        try:
-            yield
-        finally:
-            self.team = None
-
-    def share(self, a: Number, b: Number) -> Share | None:
-        """``count * thread / threads`` and the same of the next thread: where a thread's share begins and ends."""
-        if self.team is None or (b - self.team[1]).value != 0:
-            return None
-        thread = self.team[0]
-        if set(a.terms) != {thread} or a.constant not in (0, a.terms[thread]):
-            return None
-        count = a.terms[thread]
-        return Share(number(count), a.constant != 0, f"share of {count} in {self.phase}")
-
-    def barrier(self) -> None:
-        """All threads meet: what comes after is another region."""
-        if any(split != "thread" for split, _ in self.items) or len(self.loops) > 1:
-            raise Unproved(f"line {self.line} lets threads meet inside a loop")
-        self.phase = next(self.phases)
-
-    def holds(self, condition: Condition) -> bool:
-        """Is a condition sure to hold here?"""
-        if decided(condition) is not None:
-            return bool(decided(condition))
-        return self.solver.impossible([self.condition, negation(condition)])
-
-    def declare(self, name: str, value: Any) -> None:
-        self.scope.cells[name] = Cell(value)
+class Reader(State):
+    """Reads statements."""
 
     # ── statements ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -357,24 +175,6 @@ class Reader:
             return JUMP
         return truth if jumped == JUMP else (~truth if other == JUMP else None)
 
-    def merged(self, truth: Truth, a: Any, b: Any) -> Any:
-        """The value after two branches."""
-        if a is b:
-            return a
-        if isinstance(a, Number) and isinstance(b, Number):
-            if (a - b).value == 0:
-                return a
-            return (
-                choose(truth.condition, a, b)
-                if truth.exact
-                else variable("data", "choice", min(a.low, b.low), max(a.high, b.high))
-            )
-        if isinstance(a, Pointer) and isinstance(b, Pointer) and a.buffer is b.buffer and (a.base - b.base).value == 0:
-            return Pointer(a.buffer, a.base, a.width, self.merged(truth, a.index, b.index), a.whole)
-        if isinstance(a, Truth) and isinstance(b, Truth):
-            return UNKNOWN
-        return OPAQUE
-
     # ── loops ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _cells(self, nodes: Sequence[Node]) -> list[Cell]:
@@ -394,16 +194,6 @@ class Reader:
                 else:
                     found[cell] = None
         return list(found)
-
-    def forget(self, cell: Cell) -> None:
-        """Nothing is known of a variable any more."""
-        value = cell.value
-        if isinstance(value, Number):
-            cell.value = variable("data", "changed")
-        elif isinstance(value, Pointer):
-            cell.value = Pointer(value.buffer, value.base, value.width, variable("data", "changed"), value.whole)
-        elif isinstance(value, Truth):
-            cell.value = UNKNOWN
 
     @contextmanager
     def _around(self) -> Iterator[None]:
@@ -441,7 +231,7 @@ class Reader:
         known = self._moved(condition, body, steps, others, turn, truth) if others and turns is not None else {}
         for cell in others:
             if cell in known:
-                cell.value = _stepped(starts[cell], Number({turn: known[cell]}))
+                cell.value = stepped(starts[cell], Number({turn: known[cell]}))
             else:
                 self.forget(cell)
         once = turns is not None and turns.value is not None and turns.value <= 1
@@ -464,14 +254,14 @@ class Reader:
             if turns is None:
                 self.forget(cell)
             else:
-                cell.value = _stepped(starts[cell], turns * step)
+                cell.value = stepped(starts[cell], turns * step)
 
     def _condition(self, condition: Node, steps: dict[Cell, int], turn: Variable) -> tuple[Truth, Number | None]:
         """When turn number ``turn`` happens, and how many turns there are, if that is known; moves the counters."""
         for cell, step in steps.items():
-            cell.value = _stepped(cell.value, Number({turn: step}))
+            cell.value = stepped(cell.value, Number({turn: step}))
         truth = self.truth(self.value(condition))
-        turns = number(0) if decided(truth.condition) is False else _turns(truth, turn)
+        turns = number(0) if decided(truth.condition) is False else count_turns(truth, turn)
         if turns is None:
             return Truth(truth.condition, exact=False), None
         turn.high = turns.high - 1
@@ -492,16 +282,16 @@ class Reader:
         after = {cell: cell.value for cell in others}
         self.accesses, self.returned = seen, returned
         for cell, step in steps.items():
-            cell.value = _stepped(before[cell], number(step))
+            cell.value = stepped(before[cell], number(step))
         again = self.truth(self.value(condition))  # whether there is one more turn
         for cell, value in before.items():
             cell.value = value
         found = {}
         for cell in others:
-            way = _way(marks[cell], after[cell])
-            for step in (way.low, way.high) if way is not None else ():
+            moved = way(marks[cell], after[cell])
+            for step in (moved.low, moved.high) if moved is not None else ():
                 with self.under(truth), self.under(again):
-                    if way is not None and abs(step) < INFINITE and self.holds(equal(way, step)):
+                    if moved is not None and abs(step) < INFINITE and self.holds(equal(moved, step)):
                         found[cell] = step
         return found
 
@@ -524,7 +314,7 @@ class Reader:
         drawn = self.drawn
         with self.scoped():
             for part in parts:
-                ending = _breaking(part)
+                ending = breaking(part)
                 if ending is None:
                     if self.statement(part) is not None:
                         raise Unproved(f"line {self.line} leaves a loop in a way that is not read")
@@ -539,7 +329,7 @@ class Reader:
     def _steps(self, update: Node | None) -> dict[Cell, int]:
         """The variables that an update moves by a constant."""
         found: dict[Cell, int] = {}
-        for node in _commas(update):
+        for node in commas(update):
             step: int | None = None
             if node.type == "update_expression":
                 target, step = child(node, "argument"), 1 if "++" in text(node) else -1
@@ -620,101 +410,12 @@ class Reader:
         self.line = here
         return OPAQUE if result is None else result
 
-    # ── values ───────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── values ─────
 
     def value(self, node: Node) -> Any:
         from ._expressions import evaluate
 
         return evaluate(self, node)
-
-    def truth(self, value: Any) -> Truth:
-        if isinstance(value, Truth):
-            return value
-        if isinstance(value, Number):
-            if value.low >= 0:
-                return Truth(at_least(value, 1))
-            return Truth(((at_least(value, 1) or ((),))[0] + (less(value, 0) or ((),))[0],))
-        return UNKNOWN
-
-    def whole(self, value: Any) -> Number:
-        """A value as an integer; one that nothing is known about where it is none."""
-        if isinstance(value, Number):
-            return value
-        if isinstance(value, Share):
-            raise Unproved(f"line {self.line} uses where a share of items begins in a way that is not read")
-        if isinstance(value, Truth):
-            return choose(value.condition, number(1), number(0)) if value.exact else variable("data", "truth", 0, 1)
-        return variable("data", "value")
-
-    def narrow(self, value: Any) -> Any:
-        """A value as a 32-bit integer, known where it is known to fit."""
-        found = self.whole(value)
-        if found.low >= -(1 << 31) and found.high < 1 << 31:
-            return found
-        return variable("data", "narrowed", -(1 << 31), (1 << 31) - 1)
-
-
-def renamed(condition: Condition, old: Variable, new: Variable) -> Condition:
-    """The condition for another variable."""
-
-    def one(n: Number) -> Number:
-        factor = n.terms.get(old, 0)
-        return n + Number({new: factor}) - Number({old: factor}) if factor else n
-
-    from ._numbers import Fact
-
-    return tuple(tuple(tuple(Fact(one(f.left), f.equal) for f in facts) for facts in clause) for clause in condition)
-
-
-def _stepped(start: Any, by: Number) -> Any:
-    return start.moved(by) if isinstance(start, Pointer) else start + by
-
-
-def _turns(truth: Truth, turn: Variable) -> Number | None:
-    """How often a loop runs whose condition, for turn number ``turn``, is ``truth``: None if that is not known."""
-    if not truth.exact:
-        return None
-    found: Number | None = None
-    for clause in truth.condition:
-        if len(clause) != 1 or len(clause[0]) != 1 or clause[0][0].equal:
-            return None
-        left = clause[0][0].left
-        step = -left.terms.get(turn, 0)
-        if step <= 0:
-            return None
-        rest = left + Number({turn: step})
-        quotient, _ = divide(rest, step)
-        turns = maximum(quotient + 1, number(0))
-        found = turns if found is None else minimum(found, turns)
-    return found
-
-
-def _way(before: Any, after: Any) -> Number | None:
-    """How far a value moved."""
-    if isinstance(before, Number) and isinstance(after, Number):
-        return after - before
-    if isinstance(before, Pointer) and isinstance(after, Pointer) and before.buffer is after.buffer:
-        return after.index - before.index if (after.base - before.base).value == 0 else None
-    return None
-
-
-def _breaking(node: Node) -> Node | None:
-    """The condition of ``if (...) break;``."""
-    if node.type != "if_statement" or node.child_by_field_name("alternative") is not None:
-        return None
-    then = child(node, "consequence")
-    found = inner(then) if then.type == "compound_statement" else [then]
-    if len(found) != 1 or found[0].type != "break_statement":
-        return None
-    return inner(child(node, "condition"))[-1]
-
-
-def _commas(node: Node | None) -> list[Node]:
-    if node is None:
-        return []
-    if node.type == "comma_expression":
-        return [*_commas(child(node, "left")), *_commas(child(node, "right"))]
-    return [node]
 
 
 def _joined(a: Any, b: Any) -> Any:
@@ -733,4 +434,4 @@ def _axes(made: Structure) -> Axes | None:
     return Axes(*(tuple(v for v in part if v is not None) for part in parts))
 
 
-__all__ = ["INFINITE", "Opaque", "Reader", "Template", "renamed"]
+__all__ = ["Reader"]
