@@ -182,9 +182,10 @@ def field(document: dict[str, Any], path: Path) -> str:
     rows, names = document["rows"], ("kernelwright", "KernelBench", "robust-kbench")
     cells: list[tuple[object, ...]] = []
     for title, chosen in _groups(rows):
-        bad = ("rejected", "no result") if title == "honest" else ("accepted",)
-        what = "refused" if title == "honest" else "accepted"
-        cells.append((f"{title}: {what}, of {len(chosen)}", *(sum(r[n] in bad for r in chosen) for n in names)))
+        honest = title == "honest"
+        what = "not accepted" if honest else "accepted"
+        found = [sum((r[name] == "accepted") != honest for r in chosen) for name in names]
+        cells.append((f"{title}: {what}, of {len(chosen)}", *found))
     note = (
         "Python candidates alone. The published checks are written anew from their protocols (`attacks/field.py`): "
         "five trials of public seeds with a tolerance of 1e-4 (1e-2 for half types), reference first; and five trials "
