@@ -1,7 +1,7 @@
 # task: branches.py
 # class: extension
 # mechanism: C++ built in the file itself
-# expect: unjudged walls
+# expect: accepted
 
 from torch import nn
 from torch.utils.cpp_extension import load_inline

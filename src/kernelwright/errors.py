@@ -59,6 +59,10 @@ class BuildFailed(KernelwrightError):
     """The compiler rejected a candidate's source."""
 
 
+class ExtensionRefused(KernelwrightError):
+    """A C++ extension inside a Python candidate cannot be read off its text, or must not be built."""
+
+
 class CacheUnusable(KernelwrightError):
     """The cache folder cannot be written and no fallback is possible."""
 

@@ -32,6 +32,7 @@ def outcome(task: Any, status: str, ratio: float) -> Any:
         task=task,
         status=status,
         winner=SimpleNamespace(target="cpu", proposer="compiler") if status == "won" else None,
+        unmeasured=None,
         measurement=measured if status == "won" else None,
         candidates=tuple(SimpleNamespace(candidate=SimpleNamespace(digest=str(i)), compile_seconds=0.2) for i in "abc"),
         seconds=1.5,

@@ -114,7 +114,7 @@ def test_what_is_printed_is_nobodys_business(judged: JudgeText) -> None:
         ("view.py", submissions.python("x[:, :8] = y\n        return x[:, :8].contiguous()"), "input-mutated"),
         ("raises.py", submissions.python("raise ValueError('no')"), "crash"),
         ("exits.py", submissions.python("os._exit(0)"), "crash"),
-        ("lazy.py", submissions.python("return y.to_sparse()"), "crash"),
+        ("lazy.py", submissions.python("return y.to_sparse()"), "shape"),
         ("runs.py", submissions.python("os.system('true')\n        return y"), "rules"),
     ],
 )
@@ -125,9 +125,31 @@ def test_the_one_reason(judged: JudgeText, name: str, text: str, category: str) 
 
 
 def test_what_needs_a_compiler_while_it_runs_is_not_judged(judged: JudgeText) -> None:
-    inline = "from torch.utils.cpp_extension import load_inline\nload_inline('m', cpp_sources=['int f();'])"
+    inline = "from torch.utils.cpp_extension import load_inline\nload_inline('m', cpp_sources=['int f();'.strip()])"
     verdict = judged("inline.py", submissions.python(before=inline))
     assert (verdict.status, verdict.category) == ("unjudged", "walls"), verdict.reason
+    assert "are not written out in the file" in verdict.reason
+
+
+_INLINE = """
+from torch.utils.cpp_extension import load_inline
+HEAD = "#include <pybind11/pybind11.h>\\n"
+LOOP = "for (long k = 0; k < count; ++k) to[k] = from[k] < LEAST ? 0 : from[k];"
+SOURCE = HEAD + "void relu(long a, long b, long count) { auto from = (const float*)a; auto to = (float*)b;" + LOOP + "}"
+extension = load_inline("extension", SOURCE + "PYBIND11_MODULE(extension, m) { m.def(\\"relu\\", &relu); }",
+                        extra_cflags=["-O2", "-DLEAST=0.0f"], no_implicit_headers=True)
+"""
+_CALLED = """y = (x @ self.linear.weight.t() + self.linear.bias).contiguous()
+        z = torch.empty_like(y)
+        extension.relu(y.data_ptr(), z.data_ptr(), y.numel())
+        return z"""
+
+
+@pytest.mark.parametrize(("least", "status"), [("0.0f", "accepted"), ("0.01f", "rejected")])
+def test_an_extension_written_out_in_the_file_is_built_and_judged(judged: JudgeText, least: str, status: str) -> None:
+    text = submissions.python(_CALLED, before=_INLINE.replace("0.0f", least))
+    verdict = judged("extension.py", text)
+    assert verdict.status == status, verdict.reason
 
 
 def test_a_broken_shared_object_is_rejected(judged: JudgeText, folder: Path) -> None:

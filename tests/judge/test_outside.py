@@ -106,7 +106,7 @@ _IMPOLITE = {
 }  # fmt: skip
 
 
-_INLINE = "load_inline('extension', 'int one() { return 1; }', functions=['one'])\n"
+_INLINE = "load_inline('extension', 'int one() { return 1; }'.strip(), functions=['one'])\n"
 
 
 @pytest.mark.parametrize("name", _IMPOLITE)

@@ -72,7 +72,7 @@ def kill_after(home: Path, line: str, delay: float) -> None:
 
 def test_a_search_killed_again_and_again_goes_on_and_judges_nothing_twice(tmp_path: Path) -> None:
     home, rng = tmp_path / "home", random.Random()
-    for line, longest in (("compiling candidates", 3.0), ("compiler: accepted", 0.5)):
+    for line, longest in (("compiling candidates", 1.0), ("compiler: accepted", 0.5)):
         kill_after(home, line, rng.uniform(0.0, longest))
     process = begin(home, "--json", str(home / "result.json"))
     _, said = process.communicate(timeout=300)

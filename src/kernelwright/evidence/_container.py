@@ -1,7 +1,7 @@
 """A bundle on disk: one zip file of plain parts and a manifest of their digests, the same bytes for the same content.
 
 Anybody can read it with ``unzip``. Parts are stored, not compressed, so that no library's version changes the bytes and
-none can be a bomb; and the file is exactly as long as its parts make it, so that nothing lies between them.
+none can be a bomb; and the file is to the byte what its parts make, so that nothing lies between them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ VERSION = 1
 MANIFEST = "manifest.json"
 _LARGEST = 256 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_LOCAL, _CENTRAL, _END = 30, 46, 22  # bytes of the zip format's fixed fields
 
 
 def pack(parts: Mapping[str, bytes]) -> bytes:
@@ -54,6 +53,8 @@ def unpack(path: Path) -> dict[str, bytes]:
     for name, content in parts.items():
         if hashlib.sha256(content).hexdigest() != listed[name]:
             raise BundleInvalid(f"{path} has been tampered with: its part {name} is not what the manifest lists.")
+    if pack(parts) != raw:
+        raise BundleInvalid(f"{path} has been tampered with: it holds bytes that belong to no part.")
     return parts
 
 
@@ -91,12 +92,10 @@ def _members(raw: bytes, path: Path) -> dict[str, bytes]:
             plain = all(i.compress_type == zipfile.ZIP_STORED and not i.flag_bits & 1 for i in infos)
             if not plain or len({i.filename for i in infos}) != len(infos):
                 raise BundleInvalid(f"{path} is no bundle: its parts must be stored once and as they are.")
-            length = _END + sum(_LOCAL + _CENTRAL + 2 * len(i.filename.encode()) + i.file_size for i in infos)
-            if length != len(raw):
-                raise BundleInvalid(f"{path} has been tampered with: it holds bytes that belong to no part.")
-            return {info.filename: archive.read(info) for info in infos}
+            found = {info.filename: archive.read(info) for info in infos}
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, OSError, RuntimeError) as error:
         raise BundleInvalid(f"{path} is no bundle, or a damaged one: {_sentence(error)}.") from None
+    return found
 
 
 def _read_manifest(content: bytes | None, path: Path) -> dict[str, dict[str, str]]:

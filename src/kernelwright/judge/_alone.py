@@ -11,18 +11,12 @@ from typing import Any
 
 from ..targets import Candidate
 from ..task import Task, from_source
-from ._findings import EXTENSION
 from ._rules import read_labels
 from ._session import Session
 from ._submission import python_fault, read_submission
 from ._verdict import Check, Label, Verdict
 
 _OURS = ("baseline", "compiler")  # proposers whose candidates this program has written itself
-
-_BUILDS = (
-    "It builds an extension when it is loaded, for which a compiler would have to run behind the walls; "
-    "hand in the extension's source instead, or judge it without walls (--unsafe)."
-)
 
 Clock = Callable[[], float]
 
@@ -92,17 +86,12 @@ class Judge:
         banned = next((label for label in labels if label.forbidden), None)
         if banned is not None:
             return Verdict("rejected", _sentence(banned), "rules", (), ruled - begin, labels, phases=phases)
-        builds = any(label.name == EXTENSION for label in labels)
-        if builds and not self._unsafe:
-            return Verdict("unjudged", _BUILDS, "walls", (), ruled - begin, labels, phases=phases)
-        verdict = self._verify(task, candidate, recorded, ruled, walls=not builds)
+        verdict = self._verify(task, candidate, recorded, ruled)
         verdict = replace(verdict, phases=(*phases, *verdict.phases), seconds=self._clock() - begin)
         return replace(verdict, labels=(*labels, *verdict.labels))
 
-    def _verify(
-        self, task: Task, candidate: Candidate, recorded: Sequence[Check], begin: float, *, walls: bool
-    ) -> Verdict:
-        session = self._session_for(task, untrusted=candidate.proposer not in _OURS and walls)
+    def _verify(self, task: Task, candidate: Candidate, recorded: Sequence[Check], begin: float) -> Verdict:
+        session = self._session_for(task, untrusted=candidate.proposer not in _OURS)
         session.admit(candidate)
         session.start()
         started = self._clock()

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..errors import BuildFailed
+from ..errors import BuildFailed, ExtensionRefused
 from ..targets import Candidate
+from ._extensions import read_extensions
 from ._protocol import Message
 from ._tail import Tail
 from ._trial import Trial, blamed, rejection
@@ -18,25 +19,26 @@ if TYPE_CHECKING:
     from ._session import Session
 
 _COMPILES = ("cpp_extension", "torch.compile")
-_BUILDS = (
-    "It compiles code of its own while it is loaded or called, and behind walls no compiler runs: "
-    "hand the extension in as a C++ source, or judge it with --unsafe if you trust it."
-)
+_ADVICE = "hand it in as a C++ source, or judge it with --unsafe if you trust it."
+_BUILDS = f"It compiles code of its own while it is loaded or called, and behind walls no compiler runs: {_ADVICE}"
 
 
 def verify_untrusted(session: Session, candidate: Candidate, recorded: Sequence[Check] = ()) -> Verdict:
     """The verdict of :func:`verify`, in a watched process, and a look at what is left to do after an answer."""
     from ._verify import verify
 
-    fault = _build(candidate)
+    begin = session.now()
+    fault = _build(session, candidate)
     if fault:
         return fault
+    built = session.now()
     watch = _Watch(session)
     verdict = verify(session, candidate, recorded)
+    verdict = replace(verdict, phases=(("build", built - begin), *verdict.phases))
     if not verdict.accepted:
         builds = candidate.target == "python" and any(word in candidate.source for word in _COMPILES)
         if builds and not session.unsafe and not verdict.checks:  # it failed before its first result
-            return replace(verdict, status="unjudged", reason=_BUILDS, category="walls")
+            return replace(verdict, status="unjudged", reason=f"{_BUILDS} {verdict.reason}", category="walls")
         return verdict
     try:
         watch.compare()
@@ -52,7 +54,7 @@ def measure_untrusted(
     session: Session, candidate: Candidate, rivals: Sequence[Candidate], seconds: float
 ) -> Measurement:
     """How fast, by the judge's clock. Raises ``Rejected`` as :func:`measure` does, and for tricks with time."""
-    fault = _build(candidate)
+    fault = _build(session, candidate)
     if fault:
         raise Rejected(fault)
     watch = _Watch(session)
@@ -62,14 +64,21 @@ def measure_untrusted(
     return trial.summary()
 
 
-def _build(candidate: Candidate) -> Verdict | None:
+def _build(session: Session, candidate: Candidate) -> Verdict | None:
     """Sources are compiled here, where a compiler may run; behind the walls the result is found in the cache."""
-    if candidate.target != "cpu":
-        return None
+    from ..targets import build_extension
     from ..targets.cpu import build
 
     try:
-        build(candidate.source)
+        if candidate.target == "cpu":
+            build(candidate.source)
+        elif candidate.target == "python":
+            for extension in read_extensions(candidate.source):
+                build_extension(extension)
+    except ExtensionRefused as error:
+        if session.unsafe:  # no walls keep it from building for itself
+            return None
+        return Verdict("unjudged", f"Its extension is not built: {error}; {_ADVICE}", "walls")
     except BuildFailed as error:
         return Verdict("rejected", f"{str(error).rstrip('.')}.", "build")
     return None

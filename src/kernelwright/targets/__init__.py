@@ -1,5 +1,6 @@
 """Targets build candidates, load them and make them callable."""
 
+from ._extension import Extension, build_extension, extension_of
 from ._load import SUBMITTED, TARGETS, check_target, load
 from ._native import decode, encode
 from ._python import CLASS, Construction, PythonCandidate
@@ -31,6 +32,7 @@ __all__ = [
     "Candidate",
     "Construction",
     "EntryCall",
+    "Extension",
     "InputSpec",
     "Literal",
     "Plan",
@@ -38,9 +40,11 @@ __all__ = [
     "Standalone",
     "SymbolSpec",
     "TensorSpec",
+    "build_extension",
     "check_target",
     "decode",
     "encode",
+    "extension_of",
     "load",
     "one_file",
     "plan_from_json",

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import SubmissionInvalid
+from ._extension import find_built_extensions
 from ._parameters import Parameters
 
 CLASS = "ModelNew"
@@ -65,6 +66,7 @@ def load_python(
     source: str, reference: Callable[..., Any], state: Mapping[str, Tensor], construction: Construction
 ) -> PythonCandidate:
     """Execute a candidate's file and build its class. It may do anything: only inside a worker."""
+    find_built_extensions()
     training = reference.training if isinstance(reference, nn.Module) else True
     return PythonCandidate(source, state, construction, training)
 

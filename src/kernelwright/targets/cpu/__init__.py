@@ -1,6 +1,6 @@
 """The CPU: C++ with vector extensions and torch's own threads."""
 
-from ._build import INCLUDE, PLAIN_MARK, Built, build, plain, toolchain
+from ._build import INCLUDE, PLAIN_MARK, Built, build, build_cached, known_compiler, library_in_cache, plain, toolchain
 from ._launch import Launcher
 from ._memory import Allocate, allocate
 from ._parts import ENTRIES_MARK, KERNEL_MARK
@@ -18,8 +18,11 @@ __all__ = [
     "Recipe",
     "allocate",
     "build",
+    "build_cached",
     "flatten",
     "headers_of",
+    "known_compiler",
+    "library_in_cache",
     "plain",
     "recipe",
     "toolchain",

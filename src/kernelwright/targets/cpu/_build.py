@@ -7,7 +7,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,12 +53,27 @@ def build(source: str, *, timeout: float = 120.0) -> Built:
 
     Raises ``CompilerMissing``, ``CacheUnusable`` or ``BuildFailed`` (with the compiler's first error).
     """
+    compiler = known_compiler()
+    return build_cached(_key(source, compiler), lambda folder, end: _compile(source, compiler, folder, end), timeout)
+
+
+def known_compiler() -> Compiler:
+    """This machine's. Raises ``CompilerMissing``."""
     compiler = find_compiler()
     if compiler is None:
         raise CompilerMissing(
             "No C++ compiler was found: install g++ or clang++, or `pip install ziglang`, or set KERNELWRIGHT_CXX."
         )
-    folder = cache_dir() / "build" / _key(source, compiler)
+    return compiler
+
+
+def build_cached(key: str, compile_in: Callable[[Path, float], None], timeout: float) -> Built:
+    """The shared object of a key: from the cache, or made by ``compile_in`` (folder, end by ``time.monotonic``).
+
+    That writes ``kernel.cpp`` and ``kernel.so`` into the folder, and may raise ``BuildFailed``.
+    Raises ``CacheUnusable``.
+    """
+    folder = cache_dir() / "build" / key
     library = folder / "kernel.so"
     if _intact(library):
         return Built(library, 0.0)
@@ -67,12 +82,18 @@ def build(source: str, *, timeout: float = 120.0) -> Built:
         with FileLock(folder / "lock"):
             if _intact(library):  # another process was faster
                 return Built(library, 0.0)
-            return Built(library, _compile(source, compiler, folder, timeout))
+            return Built(library, _fill(folder, compile_in, timeout))
     except OSError as error:
         raise CacheUnusable(
             f"The cache folder {cache_dir()} cannot be written ({error.strerror or error}): "
             "free some space, fix its permissions, or point KERNELWRIGHT_HOME elsewhere."
         ) from error
+
+
+def library_in_cache(key: str) -> Path | None:
+    """What :func:`build_cached` has made of a key, if it did."""
+    library = cache_dir() / "build" / key / "kernel.so"
+    return library if _intact(library) else None
 
 
 def plain(text: str, language: str) -> str:
@@ -94,22 +115,25 @@ def command_flags(source: str, compiler: Compiler) -> tuple[str, ...]:
     return (*_flags(compiler), *_plain_flags(source, compiler))
 
 
-def _compile(source: str, compiler: Compiler, folder: Path, timeout: float) -> float:
+def _fill(folder: Path, compile_in: Callable[[Path, float], None], timeout: float) -> float:
     start = time.monotonic()
-    end = start + timeout
     with scratch_folder() as scratch:
-        (scratch / "kernel.cpp").write_text(source)
-        parts = split(source)
-        if len(parts) == 1:
-            _run(compiler, ["-shared", *_plain_flags(source, compiler), "kernel.cpp", "-o", "kernel.so"], scratch, end)
-        else:
-            objects = _objects(parts, compiler, end)
-            _run(compiler, ["-shared", *map(str, objects), "-o", "kernel.so"], scratch, end)
+        compile_in(scratch, start + timeout)
         seconds = time.monotonic() - start
         (scratch / "kernel.sha256").write_text(_digest(scratch / "kernel.so"))
         for name in ("kernel.cpp", "kernel.so", "kernel.sha256"):  # the digest last: it declares the build complete
             os.replace(scratch / name, folder / name)
         return seconds
+
+
+def _compile(source: str, compiler: Compiler, scratch: Path, end: float) -> None:
+    (scratch / "kernel.cpp").write_text(source)
+    parts = split(source)
+    if len(parts) == 1:
+        _run(compiler, ["-shared", *_plain_flags(source, compiler), "kernel.cpp", "-o", "kernel.so"], scratch, end)
+    else:
+        objects = _objects(parts, compiler, end)
+        _run(compiler, ["-shared", *map(str, objects), "-o", "kernel.so"], scratch, end)
 
 
 def _objects(parts: Sequence[str], compiler: Compiler, end: float) -> list[Path]:
