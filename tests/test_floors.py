@@ -16,6 +16,7 @@ PACKAGE = "kernelwright"
 FLOORS = {
     "errors": 0,
     "paths": 0,
+    "scratch": 0,
     "task": 1,
     "machine": 1,
     "targets": 2,
@@ -39,6 +40,7 @@ FLOORS = {
 
 # Neighbours on one floor that may be asked, in this direction only.
 NEIGHBOURS = {
+    ("scratch", "paths"),  # where the cache lies
     ("task", "machine"),  # does the reference fit into this machine's memory?
     ("archive", "targets"),  # candidates and plans are what is stored
     ("evidence", "compiler"),  # what can be proven of a kernel's indices

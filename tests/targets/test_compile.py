@@ -16,9 +16,9 @@ import pytest
 
 from kernelwright.errors import BuildFailed, CacheUnusable
 from kernelwright.machine import find_compiler
+from kernelwright.scratch import scratch_folder, sweep
 from kernelwright.targets.cpu import build
 from kernelwright.targets.cpu._compile import run_compiler
-from kernelwright.targets.cpu._scratch import scratch_folder, sweep
 
 SOURCE = 'extern "C" int answer() { return 42; }'
 
@@ -79,7 +79,7 @@ def test_a_full_disk_is_a_sentence_about_the_disk() -> None:
 
 def test_scratch_folders_of_the_dead_are_removed_and_those_of_the_living_stay(home: Path) -> None:
     code = (
-        "import time\nfrom kernelwright.targets.cpu._scratch import scratch_folder\n"
+        "import time\nfrom kernelwright.scratch import scratch_folder\n"
         "with scratch_folder() as folder:\n    print(folder, flush=True)\n    time.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

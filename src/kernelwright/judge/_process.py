@@ -86,7 +86,7 @@ class Worker:
         """
         if self.alive:
             return
-        self._forgive()
+        self.forgive()
         self.kill()
         _zygote.hold()
         self._wanted = True
@@ -268,8 +268,8 @@ class Worker:
                 return f"died of {signal.Signals(-code).name}"
         return f"ended its process with exit code {code}"
 
-    def _forgive(self) -> None:
-        """Raise ``Disturbed`` where the process that is gone was killed from outside."""
+    def forgive(self) -> None:
+        """Before it is blamed: raise ``Disturbed`` where the process is gone because somebody killed it."""
         if not self.forgiving or self._process is None:
             return
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -280,7 +280,7 @@ class Worker:
 
     def _lost(self, category: str, reason: str) -> WorkerLost:
         if category == "crash":
-            self._forgive()
+            self.forgive()
         self.kill()
         return WorkerLost(category, reason)
 

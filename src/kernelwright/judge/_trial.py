@@ -270,6 +270,8 @@ class Trial:
         """Copy results out of the stopped process."""
         try:
             memory = os.open(f"/proc/{self.session.worker.process}/mem", os.O_RDONLY)
+        except (FileNotFoundError, ProcessLookupError):
+            raise self._lying() from None
         except OSError as error:
             raise WallsMissing(
                 f"The judge may not read the memory of a process that it started ({error.strerror}); untrusted "
@@ -280,11 +282,15 @@ class Trial:
                 for slot, address in zip(self._of(k), places[k], strict=True):
                     target = self._room.view(slot)
                     if slot.bytes and os.preadv(memory, [target], int(address)) != slot.bytes:
-                        raise rejection("crash", "its results do not lie where it says")
+                        raise self._lying()
         except (OSError, ValueError, TypeError, OverflowError):
-            raise rejection("crash", "its results do not lie where it says") from None
+            raise self._lying() from None
         finally:
             os.close(memory)
+
+    def _lying(self) -> Rejected:
+        self.session.worker.forgive()  # the memory of a process that was killed is gone
+        return rejection("crash", "its results do not lie where it says")
 
     @property
     def _room(self) -> Arena:

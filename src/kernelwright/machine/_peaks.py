@@ -5,6 +5,7 @@ Peaks are upper bounds, so each is the best of many short runs: noise on a share
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import json
@@ -23,6 +24,7 @@ import psutil
 from kernelwright.machine._compiler import Compiler, find_compiler
 from kernelwright.machine._describe import Machine, describe, fingerprint
 from kernelwright.paths import cache_dir
+from kernelwright.scratch import scratch_folder
 
 _SOURCE = Path(__file__).with_name("peaks.cc")
 _RUN = 0.006  # seconds one timed run should last: short, so that some run meets a quiet moment
@@ -218,8 +220,11 @@ def _buffers(library: ctypes.CDLL, team: _Team, floats: int) -> list[ctypes.Arra
 
 def _build(compiler: Compiler) -> ctypes.CDLL | None:
     """Compile and load the loops; None when the compiler cannot."""
-    with tempfile.TemporaryDirectory(prefix="kernelwright-peaks-") as folder:
-        output = Path(folder) / "peaks.so"
+    with contextlib.ExitStack() as stack:
+        try:
+            output = stack.enter_context(scratch_folder()) / "peaks.so"
+        except OSError:  # the cache cannot be written: peaks are measured all the same
+            output = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "peaks.so"
         flags = ["-O3", *compiler.native_flags(), "-ffp-contract=fast", "-std=c++20", "-shared", "-fPIC"]
         if compiler.kind == "zig":  # it would build its own libc++ first, which takes a minute and is not used
             flags += ["-nostdlib++", "-nostdinc++"]

@@ -18,9 +18,9 @@ from tvm_ffi.libinfo import find_include_path
 from ...errors import CacheUnusable, CompilerMissing
 from ...machine import Compiler, find_compiler
 from ...paths import cache_dir
+from ...scratch import scratch_folder
 from ._compile import run_compiler
 from ._parts import split
-from ._scratch import scratch_folder
 
 INCLUDE = Path(__file__).parent / "include"
 FLAGS = (

@@ -1,4 +1,4 @@
-"""Folders that compilers write into: they go with whoever made them, even one that was killed."""
+"""Folders for work in progress, such as a compiler's: they go with whoever made them, even one that was killed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...paths import cache_dir
+from .paths import cache_dir
 
 _swept: set[Path] = set()  # once in a process is enough
 
