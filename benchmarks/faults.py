@@ -2,7 +2,7 @@
 
 ``python benchmarks/faults.py``  writes ``benchmarks/results/faults-MACHINE.json`` after every round and goes on from it
 
-What must never happen: a wrong verdict, a record that is gone, a process or a scratch folder that is left behind. In a
+What must never happen: a wrong verdict, a record that is gone, a process or a scratch folder that is left behind for good. In a
 round one process is ended with SIGKILL at a random moment of a judgement: the oracle's, the candidate's (trusted, or
 behind walls), its rivals', the one that the others are forked from, a compiler, or the judge itself while it searches.
 """
@@ -175,6 +175,8 @@ def kill_search(home: Path, number: int, moment: float) -> str:
     alive = psutil.wait_procs(list(family.values()), timeout=15.0)[1]
     for process in alive:
         process.kill()
+    # Whoever builds next removes the folders of those who are gone; what stays after that stays for ever.
+    subprocess.run([sys.executable, "-c", "from kernelwright.scratch import sweep; sweep()"], env=known, check=True)
     scratch = home / "cache" / "build" / "scratch"
     left = [*(home / "tmp").glob("kernelwright-*"), *(scratch.iterdir() if scratch.exists() else ())]
     lost = [table for table, count in before.items() if _recorded(home).get(table, 0) < count]
