@@ -2,8 +2,8 @@
 
 ``python benchmarks/faults.py``  writes ``benchmarks/results/faults-MACHINE.json`` after every round and goes on from it
 
-What must never happen: a wrong verdict, a record that is gone, a process or a scratch folder that is left behind for good. In a
-round one process is ended with SIGKILL at a random moment of a judgement: the oracle's, the candidate's (trusted, or
+What must never happen: a wrong verdict, a record that is gone, a process or a scratch folder that is left for good. In
+a round one process is ended with SIGKILL at a random moment of a judgement: the oracle's, the candidate's (trusted, or
 behind walls), its rivals', the one that the others are forked from, a compiler, or the judge itself while it searches.
 """
 
