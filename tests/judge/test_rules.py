@@ -35,6 +35,12 @@ def of_cpp(text: str) -> dict[str, Label]:
         ("import os\nvars(os)['system']('ls')", "runs processes"),
         ("import sys\nsys.modules['os'].system('ls')", "runs processes"),
         ("import socket\nsocket.socket()", "uses the network"),
+        ("import torch\nwith torch.cuda.stream(torch.cuda.Stream()):\n    pass", "puts work on a stream of its own"),
+        ("from torch.cuda import Stream as S\nS()", "puts work on a stream of its own"),
+        (
+            "from torch.utils.cpp_extension import load_inline\nload_inline('m', '', 'void f() { cudaStreamCreate(&s); }')",
+            "puts work on a stream of its own",
+        ),
         ("open('/etc/passwd')", "opens files"),
         ("import builtins\nbuiltins.open('x')", "opens files"),
         ("from pathlib import Path\nPath('x').write_text('y')", "opens files"),
@@ -202,3 +208,8 @@ def test_reading_is_quick() -> None:
             read()
             spent.append(time.process_time() - start)
         assert min(spent) < 0.5  # what takes tens of milliseconds here may take longer elsewhere
+
+
+def test_the_stream_of_whoever_calls_may_be_asked_for() -> None:
+    labels = of_python("import torch\ns = torch.cuda.current_stream().cuda_stream")
+    assert not any(label.forbidden for label in labels.values())

@@ -37,6 +37,9 @@ FUNCTIONS = _table(
     (f.SETTINGS, False, "omp_set_num_threads fesetround fesetenv _mm_setcsr __builtin_ia32_ldmxcsr sched_setaffinity "
      "pthread_setaffinity_np setpriority prctl mlockall _MM_SET_FLUSH_ZERO_MODE _MM_SET_DENORMALS_ZERO_MODE"),
     (f.PRINTS, False, "printf fprintf puts putchar fputs cout cerr write pwrite"),
+    (f.STREAMS, True, "cudaStreamCreate cudaStreamCreateWithFlags cudaStreamCreateWithPriority cuStreamCreate "
+     "getStreamFromPool cudaLaunchHostFunc cudaStreamAddCallback"),
+    (f.SETTINGS, True, "cudaStreamSetAttribute cuStreamSetAttribute cudaCtxResetPersistingL2Cache cudaDeviceReset"),
     (f.LIBRARY, False, "cblas_sgemm cblas_dgemm cblas_sgemv cblas_dgemv sgemm_ dgemm_ dnnl_sgemm mkl_sparse_s_mm"),
 )  # fmt: skip
 _CALLED_ONLY = frozenset(("time", "clock", "times", "raise", "signal", "write", "open", "connect", "kill", "exit"))

@@ -59,6 +59,9 @@ _NAMES = _table(
     (f.INTERCEPTS, False, "torch.utils._python_dispatch torch.overrides torch.library torch._C._dispatch_library"),
     (f.EXTENSION, False, "torch.utils.cpp_extension"),
     (f.GPU, False, "triton torch.cuda cupy pycuda numba.cuda"),
+    # What waits for the judge's stream alone would not see the work: nobody needs another to compute.
+    (f.STREAMS, True, "torch.cuda.Stream torch.cuda.stream torch.cuda.set_stream torch.cuda.ExternalStream "
+     "torch.Stream"),
 )  # fmt: skip
 
 _FRAME_ATTRIBUTES = _words("f_back f_locals f_globals f_builtins tb_frame gi_frame cr_frame ag_frame")

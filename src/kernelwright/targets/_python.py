@@ -5,6 +5,7 @@ They are built after the task's seed, and then follow the reference's parameters
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import random
@@ -67,8 +68,22 @@ def load_python(
 ) -> PythonCandidate:
     """Execute a candidate's file and build its class. It may do anything: only inside a worker."""
     find_built_extensions()
+    if _imports(source, "triton") and not torch.cuda.is_available():
+        from .triton import become_interpreter  # its kernels run on the tensors that are there
+
+        become_interpreter()
     training = reference.training if isinstance(reference, nn.Module) else True
     return PythonCandidate(source, state, construction, training)
+
+
+def _imports(source: str, package: str) -> bool:
+    names = [
+        name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+    ]
+    return any(name.partition(".")[0] == package for name in names)
 
 
 def _execute(source: str) -> type[nn.Module]:

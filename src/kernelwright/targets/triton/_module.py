@@ -44,7 +44,7 @@ def load_triton(
     """
     check_installed()
     if interpreted:
-        _become_interpreter()
+        become_interpreter()
         return Launcher(plan, launchers(source, plan), state, allocate_, blind=True).call
     if not torch.cuda.is_available():
         raise GpuMissing("A Triton kernel runs on a GPU, and there is none here that torch can use.")
@@ -53,8 +53,11 @@ def load_triton(
 
 
 @functools.cache
-def _become_interpreter() -> None:
-    """Import triton anew, this time to interpret. Its native part stays: it can be initialised once."""
+def become_interpreter() -> None:
+    """From now on kernels run on CPU tensors here, and nothing else: only the judge's worker may want that.
+
+    Triton is imported anew. Its native part stays: it can be initialised once.
+    """
     for name in [n for n in sys.modules if n.partition(".")[0] == "triton" and not n.startswith("triton._C")]:
         del sys.modules[name]
     before = os.environ.get("TRITON_INTERPRET")
@@ -72,7 +75,7 @@ def _become_interpreter() -> None:
 
 
 def _interprets() -> bool:
-    return _become_interpreter.cache_info().currsize > 0
+    return become_interpreter.cache_info().currsize > 0
 
 
 def allocator(device: str) -> Allocate:
