@@ -38,7 +38,8 @@ def of_cpp(text: str) -> dict[str, Label]:
         ("import torch\nwith torch.cuda.stream(torch.cuda.Stream()):\n    pass", "puts work on a stream of its own"),
         ("from torch.cuda import Stream as S\nS()", "puts work on a stream of its own"),
         (
-            "from torch.utils.cpp_extension import load_inline\nload_inline('m', '', 'void f() { cudaStreamCreate(&s); }')",
+            "from torch.utils.cpp_extension import load_inline\n"
+            "load_inline('m', '', 'void f() { cudaStreamCreate(&s); }')",
             "puts work on a stream of its own",
         ),
         ("open('/etc/passwd')", "opens files"),
