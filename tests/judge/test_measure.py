@@ -41,7 +41,7 @@ def width(run: Measurement, label: str) -> float:
 
 
 def test_a_twin_that_does_four_times_the_work_is_slower(session: Session) -> None:
-    slow, fast = busy(80), busy(20)
+    slow, fast = busy(640), busy(160)  # so much that the kernel's other work does not count
     rival = Candidate("cpu", "test", slow.source, slow.plan, label="twin")
     found = clearest(session, fast, [rival, EAGER], "twin")
     ratio = found.speedup["twin"]
