@@ -8,7 +8,6 @@ busy machine slows all alike; a ratio is the median over rounds, and one thread 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from stamp import stamp
 from turns import ratios, shown, take_turns
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,7 +59,7 @@ def main() -> None:
     import torch
     from layers import layers
 
-    from kernelwright.machine import describe, peaks, versions
+    from kernelwright.machine import peaks
 
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
@@ -76,17 +76,14 @@ def main() -> None:
             print(_line(rows[-1]), flush=True)
     print(_summary(rows))
     if options.out != Path("-"):
-        machine = describe()
         document = {
-            "date": datetime.date.today().isoformat(),
-            "machine": asdict(machine),
+            **stamp(),
             "threads": options.threads,
             "load": round(load, 2),
             "peaks": {"fp32_core": measured.fp32_core, "bf16_core": measured.bf16_core, "busy": measured.busy},
-            "versions": versions(),
             "rows": [asdict(row) for row in rows],
         }
-        out = options.out or ROOT / f"benchmarks/results/contraction-{_slug(machine)}-{options.threads}t.json"
+        out = options.out or ROOT / f"benchmarks/results/contraction-{_slug()}-{options.threads}t.json"
         out.write_text(json.dumps(document, indent=1) + "\n")
 
 
@@ -179,7 +176,7 @@ def _summary(rows: Sequence[Row]) -> str:
     )
 
 
-def _slug(machine: Any) -> str:
+def _slug() -> str:
     from suite import machine_slug
 
     return machine_slug()

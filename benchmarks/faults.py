@@ -270,12 +270,15 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--json", type=Path, help="where to write (default: benchmarks/results/)")
     options = parser.parse_args()
+    from stamp import stamp
+
     from suite import machine_slug
 
     out = options.json or HERE / "results" / f"faults-{machine_slug()}.json"
-    content: dict[str, Any] = {"machine": machine_slug(), "rounds": [], "others": {}}
+    content: dict[str, Any] = {"rounds": [], "others": {}}
     if out.exists():
         content |= json.loads(out.read_text())
+    content |= stamp()
     for row in rounds(content["rounds"], options.rounds):
         content["rounds"].append(row)
         out.write_text(json.dumps(content, indent=1) + "\n")
@@ -285,6 +288,7 @@ def main() -> int:
         for name, fault in other_faults():
             content["others"][name] = fault
             out.write_text(json.dumps(content, indent=1) + "\n")
+    out.write_text(json.dumps(content, indent=1) + "\n")
     made = Counter(row["killed"] for row in content["rounds"])
     bad = Counter(row["killed"] for row in content["rounds"] if row["fault"])
     for kind in KINDS:

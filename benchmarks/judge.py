@@ -189,7 +189,8 @@ def main() -> int:
     if options.first:
         print(json.dumps(first_winner(options.first)))
         return 0
-    from kernelwright.machine import versions
+    from stamp import stamp
+
     from suite import machine_slug
 
     names = TASKS[: options.count]
@@ -203,7 +204,7 @@ def main() -> int:
         parts = ", ".join(f"{k} {v:.2f}" for k, v in row["parts"].items())
         print(f"{row['task']:28s} first winner after {row['seconds'] or 0:.2f} s: {parts}", flush=True)
     rules = reading()
-    content = {"machine": machine_slug(), "versions": versions(), "summary": summary(rows, rules, firsts)}
+    content = {**stamp(), "summary": summary(rows, rules, firsts)}
     content |= {"judging": rows, "rules": rules, "first winners": firsts}
     out = options.json or HERE / "results" / f"judge-{machine_slug()}.json"
     out.write_text(json.dumps(content, indent=1) + "\n")

@@ -10,7 +10,6 @@ object, as a user does. Writes ``memory-<machine>.json``.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from stamp import stamp
 from turns import Call, ratios, shown, take_turns
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -202,7 +202,7 @@ def main() -> None:
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(options.threads)))
     import torch
 
-    from kernelwright.machine import describe, peaks, versions
+    from kernelwright.machine import peaks
     from suite import machine_slug
 
     torch.manual_seed(0)
@@ -219,12 +219,10 @@ def main() -> None:
     print(summary(rows))
     if options.out != Path("-"):
         document = {
-            "date": datetime.date.today().isoformat(),
-            "machine": asdict(describe()),
+            **stamp(),
             "threads": options.threads,
             "load": round(load, 2),
             "peaks": {"copy": measured.copy, "read": measured.read, "busy": measured.busy},
-            "versions": versions(),
             "rows": [asdict(row) for row in rows],
         }
         out = options.out or ROOT / f"benchmarks/results/memory-{machine_slug()}.json"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def suite(document: dict[str, Any], path: Path) -> str:
         machine(document, path),
         table(("", ""), facts),
         table(("task", "served", "vs eager", "vs `torch.compile`", "of roofline"), rows),
-        "The roofline counts the flops and bytes of the reference as written: rewrites that remove work pass 100 %.",
+        "Where a rewrite does with fewer operations than the reference, the roofline is that of its bytes.",
     ]
     if lost:
         parts += ["### Where no generated kernel is served", "\n".join(lost)]
@@ -201,6 +202,61 @@ def field(document: dict[str, Any], path: Path) -> str:
     return "\n\n".join((machine(document, path), note, table(("", *names), cells)))
 
 
+def cost(document: dict[str, Any], path: Path) -> str:
+    """What judging costs, and when the first winner is there."""
+    rows = [
+        (name, f"{v['median']:.3f} s", f"{v['p90']:.3f} s", f"{v['worst']:.3f} s", v["count"])
+        for name, v in document["summary"].items()
+    ]
+    return "\n\n".join((machine(document, path), table(("", "median", "p90", "worst", "cases"), rows)))
+
+
+def faults(document: dict[str, Any], path: Path) -> str:
+    """What became of verdicts and records while processes were killed."""
+    made = Counter(row["killed"] for row in document["rounds"])
+    bad = Counter(row["killed"] for row in document["rounds"] if row["fault"])
+    rows = [(f"{name} killed, rounds", count, bad[name]) for name, count in made.items()]
+    rows += [(name, 1, int(bool(fault))) for name, fault in document["others"].items()]
+    return "\n\n".join((machine(document, path), table(("", "times", "faults"), rows)))
+
+
+def proof(document: dict[str, Any], path: Path) -> str:
+    """Of how many kernels the indices are proved."""
+    found = document["totals"]
+    facts = [
+        ("kernels of the suite", found["kernels"]),
+        ("no access leaves its buffer, no two threads meet, every element is written", found["kernels_proved"]),
+        ("tasks", found["tasks"]),
+        ("all kernels proved", found["tasks_proved"]),
+        ("and every element written exactly once", found["tasks_proved_once"]),
+        (
+            "processor time for a task, median and longest",
+            f"{found['cpu_seconds_median']} s, {found['cpu_seconds_max']} s",
+        ),
+    ]
+    why = sorted(found["why_not"].items(), key=lambda pair: -pair[1])
+    parts = (machine(document, path), table(("", ""), facts), table(("not proved, because", "kernels"), why))
+    return "\n\n".join(parts)
+
+
+def triton(document: dict[str, Any], path: Path) -> str:
+    """How much of the suite Triton expresses; nothing of it is timed."""
+    counts, versions = document["counts"], document["versions"]
+    wrong = [name for name, task in document["tasks"].items() if task["status"] != "right"]
+    facts = [
+        ("tasks", sum(counts.values())),
+        ("interpreted and right at small sizes", counts["right"]),
+        ("with calls of ATen left", document["with_aten_calls"]),
+        (f"kernels compiled for {document['architecture']}", document["kernels"]),
+        ("of them with spilled registers, first schedule", document["kernels_that_spill"]),
+    ]
+    made = f"Triton {versions['triton']}, PyTorch {versions['torch']}, {document['date']}"
+    parts = [f"`{path.relative_to(ROOT)}`: {made}. No GPU.", table(("", ""), facts)]
+    if wrong:
+        parts.append("Not right: " + ", ".join(wrong) + ".")
+    return "\n\n".join(parts)
+
+
 def _groups(rows: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
     """Cheats by family, mutants, honest kernels."""
     found: dict[str, list[dict[str, Any]]] = {}
@@ -218,6 +274,10 @@ CHAPTERS = (
     ("Memory and small calls", "memory-*.json", memory),
     ("The corpus that proves the judge", "attacks-*.json", attacks),
     ("The corpus before published checks", "field-*.json", field),
+    ("What judging costs", "judge-*.json", cost),
+    ("Killed processes, full disks, jumping clocks", "faults-*.json", faults),
+    ("Indices proved", "proof-*.json", proof),
+    ("The suite in Triton, without a GPU", "triton-*.json", triton),
 )  # fmt: skip
 
 

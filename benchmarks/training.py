@@ -11,24 +11,22 @@ from __future__ import annotations
 
 import argparse
 import copy
-import datetime
 import json
 import random
-import re
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from stamp import stamp
 from torch import nn
 
-import kernelwright
-from kernelwright.machine import describe, find_compiler
+from suite import machine_slug
 
 RIVALS = ("eager", "inductor", "kernelwright")
 TOLERANCE = 1e-3  # relative, of every loss
@@ -216,19 +214,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         arguments.archive = arguments.archive or str(Path(folder) / "archive.sqlite")
         results = [measure(load, arguments) for load in WORKLOADS if load.name in wanted]
-    machine, compiler = describe(), find_compiler()
-    versions = {"kernelwright": kernelwright.__version__, "torch": torch.__version__}
-    versions["compiler"] = compiler.identity if compiler else ""
-    document = {
-        "machine": asdict(machine),
-        "date": datetime.date.today().isoformat(),
-        "versions": versions,
-        "threads": torch.get_num_threads(),
-        "results": results,
-    }
+    document = {**stamp(), "threads": torch.get_num_threads(), "results": results}
     arguments.out.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"\W+", "-", f"{machine.cpu}-{machine.cores}-cores".lower()).strip("-")
-    path = arguments.out / f"training-{name}.json"
+    path = arguments.out / f"training-{machine_slug()}.json"
     path.write_text(json.dumps(document, indent=2) + "\n")
     print(table(results))
     print(f"written to {path}")
