@@ -25,8 +25,9 @@ def test_what_is_written_out_is_read_in_order() -> None:
     assert one.sources == two.sources == ("int f() { return 2; }",)
 
 
-def test_a_file_without_any_has_none() -> None:
-    assert read_extensions("import torch\nx = torch.ones(3)") == ()
+@pytest.mark.parametrize("text", ["import torch\nx = torch.ones(3)", "load_inline('a', ", "x = '\0'"])
+def test_a_file_without_any_has_none(text: str) -> None:
+    assert read_extensions(text) == ()
 
 
 @pytest.mark.parametrize(

