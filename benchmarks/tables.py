@@ -190,9 +190,9 @@ def field(document: dict[str, Any], path: Path) -> str:
     note = (
         "Python candidates alone. The published checks are written anew from their protocols (`attacks/field.py`): "
         "five trials of public seeds with a tolerance of 1e-4 (1e-2 for half types), reference first; and five trials "
-        "with 1e-5, the candidate before and after the reference. Without a GPU they cannot run the Triton and CUDA cases: "
-        "one honest kernel counts against them for that, and a few cheats for them. Of the honest ones that we do not "
-        "accept both are unjudged, not rejected. Row by row: [trust-table.md](trust-table.md)."
+        "with 1e-5, the candidate before and after the reference. Without a GPU they cannot run the Triton and CUDA "
+        "cases: one honest kernel counts against them for that, and a few cheats for them. Of the honest ones that we "
+        "do not accept both are unjudged, not rejected. Row by row: [trust-table.md](trust-table.md)."
     )
     head = ("candidate", "row of the catalogue", "mechanism", *names)
     lines = [

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ...targets.cpu import ENTRIES_MARK, KERNEL_MARK
-from ...targets.plan import Literal, Plan
+from ...targets.plan import Plan
 from ..assembly import Segment, base, header, lay_out, make_plan, tensor_bytes
 from ..program import Extern, Program, Tensor
 from ._code import KernelCode
@@ -43,19 +44,12 @@ def assemble(
     steps: Sequence[Step],
     *,
     sources: Sequence[tuple[str, int | str]],
-    results: tuple[object, ...] | None = None,
-    treespec: str | None = None,
-    mutations: tuple[tuple[str, str], ...] = (),
-    constants: tuple[tuple[int, object], ...] = (),
-    literals: tuple[Literal, ...] = (),
     title: str = "",
+    **rest: Any,
 ) -> Assembled:
-    """See :func:`make_plan` for what goes into the plan."""
+    """Join kernels into a translation unit and its plan; the rest is for :func:`make_plan`."""
     layout = lay_out(program, share(steps))
-    plan = make_plan(
-        program, layout, sources=sources, results=results, treespec=treespec, mutations=mutations, constants=constants,
-        literals=literals,
-    )  # fmt: skip
+    plan = make_plan(program, layout, sources=sources, **rest)
     functions = [f"{KERNEL_MARK}\n{k.source}" for segment in layout.segments for k in segment.kernels if k.source]
     callers = [_entry(program, segment) for segment in layout.segments]
     texts = [_header(title, program), *functions, f"{ENTRIES_MARK}\n" + "\n\n".join(callers)]
