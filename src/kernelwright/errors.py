@@ -133,3 +133,7 @@ class ExportImpossible(KernelwrightError):
 
 class TraceInvalid(KernelwrightError):
     """A file is not of the FlashInfer Trace schema, or uses a part of it that is not supported."""
+
+
+class SuggestionsInvalid(KernelwrightError):
+    """Suggestions of the proficiency benchmark are not where or what they should be."""

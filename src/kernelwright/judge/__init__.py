@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._alone import Judge, judge
     from ._early import dismiss, start_early
+    from ._interface import interface
+    from ._process import Worker, WorkerFault, WorkerLost
     from ._rules import read_labels
     from ._session import Session
     from ._submission import SUFFIXES, read_submission
@@ -27,10 +29,14 @@ if TYPE_CHECKING:
         measurement_from_json,
         verdict_from_json,
     )
+    from ._walls import explain, stand
 
 _HOME = {
     **dict.fromkeys(("dismiss", "start_early"), "_early"),
     **dict.fromkeys(("Judge", "judge"), "_alone"),
+    "interface": "_interface",
+    **dict.fromkeys(("Worker", "WorkerFault", "WorkerLost"), "_process"),
+    **dict.fromkeys(("explain", "stand"), "_walls"),
     **dict.fromkeys(("SUFFIXES", "read_submission"), "_submission"),
     "read_labels": "_rules",
     "Session": "_session",
@@ -49,11 +55,17 @@ __all__ = [
     "Rejected",
     "Session",
     "Verdict",
+    "Worker",
+    "WorkerFault",
+    "WorkerLost",
     "dismiss",
+    "explain",
+    "interface",
     "judge",
     "measurement_from_json",
     "read_labels",
     "read_submission",
+    "stand",
     "start_early",
     "verdict_from_json",
 ]

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from importlib import import_module
 from typing import Any
 
 from ._protocol import Channel, ChannelClosed, Message
@@ -35,7 +36,7 @@ def run(role: str, channel: Channel, lifeline: int, memory: int) -> None:
     walls = _isolate(hello["walls"], lifeline, memory if role == "oracle" else 0) if "walls" in hello else []
     if role == "oracle":
         _rest_quietly()
-    serve = _oracle(memory) if role == "oracle" else _candidate()
+    serve = _serving(role, memory)
     _limit_memory(memory)
     if walls:
         from ._walls import seal
@@ -68,6 +69,15 @@ def _answer(serve: Serve, message: Message, descriptors: Sequence[int]) -> tuple
         if isinstance(error, MemoryError) or "allocate memory" in text or "bad_alloc" in text:
             kind = "MemoryError"
         return {"fault": kind, "text": text}, []
+
+
+def _serving(role: str, memory: int) -> Serve:
+    """What answers requests: the oracle's side, a candidate's, or what another room has, named ``module:function``."""
+    module, _, name = role.partition(":")
+    if name:
+        made: Serve = getattr(import_module(module), name)()
+        return made
+    return _oracle(memory) if role == "oracle" else _candidate()
 
 
 def _oracle(memory: int) -> Serve:

@@ -1,6 +1,7 @@
 """The CPU: C++ with vector extensions and torch's own threads."""
 
 from ._build import INCLUDE, PLAIN_MARK, Built, build, build_cached, known_compiler, library_in_cache, plain, toolchain
+from ._compile import run_compiler
 from ._launch import Launcher
 from ._memory import Allocate, allocate
 from ._parts import ENTRIES_MARK, KERNEL_MARK
@@ -25,5 +26,6 @@ __all__ = [
     "library_in_cache",
     "plain",
     "recipe",
+    "run_compiler",
     "toolchain",
 ]
