@@ -87,6 +87,10 @@ class LockMismatch(ArchiveError):
     """``kernelwright.lock`` pins a winner that the archive does not hold or that no longer verifies."""
 
 
+class NoGradient(KernelwrightError):
+    """A result carries no gradient although the task asks for one."""
+
+
 class OutsideDomain(KernelwrightError):
     """A kernel was called with inputs outside its verified domain and no fallback was allowed."""
 
@@ -115,6 +119,14 @@ class TritonMissing(KernelwrightError):
     """The package triton is not installed, or not for this platform."""
 
 
+class CudaMissing(KernelwrightError):
+    """Neither NVRTC nor nvcc was found."""
+
+
+class NotEmulated(KernelwrightError):
+    """A CUDA source uses what the CPU's stand-in for a GPU does not know."""
+
+
 class GpuMissing(KernelwrightError):
     """What runs on a GPU alone was asked for on a machine without one."""
 
@@ -133,6 +145,34 @@ class ExportImpossible(KernelwrightError):
 
 class TraceInvalid(KernelwrightError):
     """A file is not of the FlashInfer Trace schema, or uses a part of it that is not supported."""
+
+
+class ModelError(KernelwrightError):
+    """A language model cannot be asked, or what is known of its answers cannot be used."""
+
+
+class ModelMissing(ModelError):
+    """A model, or the package that runs it, is not installed; or no endpoint or key is named."""
+
+
+class ModelUnavailable(ModelError):
+    """A model gave no answer: its endpoint refused, failed or was too slow, or its transcript ends."""
+
+
+class AllowanceSpent(ModelError):
+    """The tokens or the money that a search may spend on a model are spent."""
+
+
+class TranscriptInvalid(ModelError):
+    """A file is no transcript of answers, or one of another model, task or setting; or it cannot be written."""
+
+
+class LowBitInvalid(KernelwrightError):
+    """A low-bit tensor, type or quantiser was given something that it cannot hold or use."""
+
+
+class GgufInvalid(KernelwrightError):
+    """A file is no GGUF file, is cut short, or says of itself what cannot be true."""
 
 
 class SuggestionsInvalid(KernelwrightError):

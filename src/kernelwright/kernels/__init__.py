@@ -1,0 +1,1 @@
+"""Parametric kernel families: everything of one family lies in one folder, and no family knows another."""
