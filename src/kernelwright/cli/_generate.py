@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kernelwright.cli._models import Asked, check_models
 from kernelwright.cli._options import EFFORTS, SCALES, check_budget, check_choice, check_target, command_line
 from kernelwright.cli._output import (
     say,
@@ -44,6 +45,14 @@ def generate(
     json: Annotated[Path | None, typer.Option(help="File for the result as JSON.")] = None,
     lock: Annotated[Path | None, typer.Option(help="Lock file that pins the winner.")] = None,
     scale: Annotated[str, typer.Option(help="official, or cpu: make batch-like sizes smaller.")] = "official",
+    proposer: Annotated[str, typer.Option(help="compiler, llm (a language model) or both.")] = "compiler",
+    model: Annotated[str | None, typer.Option(help="A GGUF file, or the name of a model behind an endpoint.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="The OpenAI-compatible endpoint of --model.")] = None,
+    record: Annotated[Path | None, typer.Option(help="File for the model's answers.")] = None,
+    replay: Annotated[Path | None, typer.Option(help="File of recorded answers, instead of a model.")] = None,
+    tokens: Annotated[int | None, typer.Option(help="Tokens that the model may cost.")] = None,
+    money: Annotated[float | None, typer.Option(help="What the model may cost, in the currency of --price.")] = None,
+    price: Annotated[str | None, typer.Option(metavar="IN,OUT", help="Of a million tokens asked, and given.")] = None,
 ) -> None:
     """Generate a kernel for SOURCE that is proven correct and measured against eager and torch.compile."""
     check_choice("--effort", effort, EFFORTS)
@@ -51,9 +60,11 @@ def generate(
     check_budget(budget)
     folder = writable_folder(out, "--out")
     document, pins = writable_file(json, "--json"), writable_file(lock, "--lock")
-    command = command_line("generate", [source], target=target, budget=budget, effort=effort, scale=scale)
+    asked = check_models(proposer, model, base_url, writable_file(record, "--record"), replay, tokens, money, price)
+    more = {} if asked is None else {"proposer": proposer, "model": model, "base-url": base_url, "replay": replay}
+    command = command_line("generate", [source], target=target, budget=budget, effort=effort, scale=scale, **more)
     try:
-        outcome, facts, interrupted = _search(source, target, budget, effort, scale, pins)
+        outcome, facts, interrupted = _search(source, target, budget, effort, scale, pins, asked)
     except KeyboardInterrupt:  # before the search took over, which itself keeps the best so far
         say("Interrupted before anything was found.")
         raise typer.Exit(130) from None
@@ -65,7 +76,7 @@ def generate(
 
 
 def _search(
-    source: str, target: str, budget: float, effort: str, scale: str, lock: Path | None
+    source: str, target: str, budget: float, effort: str, scale: str, lock: Path | None, asked: Asked | None
 ) -> tuple[Outcome, Facts, bool]:
     """Run the search under its live picture; tell whether the user interrupted it."""
     from kernelwright.judge import dismiss, start_early
@@ -73,7 +84,7 @@ def _search(
     if not _seems_known(source):
         start_early()
     try:
-        return _search_now(source, target, budget, effort, scale, lock)
+        return _search_now(source, target, budget, effort, scale, lock, asked)
     finally:
         dismiss()
 
@@ -90,7 +101,7 @@ def _seems_known(source: str) -> bool:
 
 
 def _search_now(
-    source: str, target: str, budget: float, effort: str, scale: str, lock: Path | None
+    source: str, target: str, budget: float, effort: str, scale: str, lock: Path | None, asked: Asked | None
 ) -> tuple[Outcome, Facts, bool]:
     check_target(target)
     from kernelwright.task import from_source
@@ -109,8 +120,9 @@ def _search_now(
     with Archive() as archive, _interruption() as interruption:
         with SearchView(console, budget) as view:
             outcome = search.generate_task(
-                task, target=target, budget=budget, effort=effort, archive=archive, on_event=view.on_event, since=since
-            )
+                task, target=target, budget=budget, effort=effort, archive=archive, on_event=view.on_event, since=since,
+                models=asked.models() if asked is not None else None,
+            )  # fmt: skip
         for notice in archive.notices:
             say(notice)
         if lock is not None:

@@ -6,6 +6,7 @@ from ._drive import Listener, Proposer, find
 from ._effort import EFFORTS, Effort
 from ._generate import generate_task
 from ._kernel import Kernel, generate
+from ._models import Models
 from ._outcome import Event, Outcome, Trial, Unmeasured
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Event",
     "Kernel",
     "Listener",
+    "Models",
     "Outcome",
     "Proposer",
     "Trial",

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ..archive import Archive
 from ..errors import BuildFailed, KernelwrightError, ReferenceFailed, Unsupported
@@ -59,6 +59,18 @@ class Proposer(Protocol):
         """``cost``: the candidate's time as a multiple of eager's in the same run; None when it was rejected."""
 
 
+@runtime_checkable
+class Learner(Proposer, Protocol):
+    """A proposer that goes by more than times, and may have nothing to propose for reasons of its own."""
+
+    @property
+    def silence(self) -> str:
+        """Why there was nothing to propose, as a sentence; "" when it is as with any other proposer."""
+
+    def learn(self, trial: Trial) -> None:
+        """All that is known of a candidate, before ``feedback`` on it."""
+
+
 def find(
     task: Task,
     propose: Callable[[], Proposer],
@@ -71,22 +83,24 @@ def find(
     sessions: Sessions = Session,
     on_event: Listener = lambda event: None,
     since: float | None = None,
+    anew: bool = False,
 ) -> Outcome:
     """The fastest accepted candidate for a task, the user's own code included, within ``budget`` seconds.
 
     What the archive holds is returned at once where :meth:`Memory.recall` finds it good enough, and is where the
     search begins otherwise. ``propose`` is called once, if there is a search; it may raise ``Unsupported`` or
     ``ReferenceFailed``, and the user's code is served then. KeyboardInterrupt ends the search and returns the best so
-    far. ``since`` (``time.monotonic``) is when the budget began to run. Raises ``TaskError`` when the reference cannot
-    be used.
+    far. ``since`` (``time.monotonic``) is when the budget began to run. ``anew``: search even where the archive has an
+    answer. Raises ``TaskError`` when the reference cannot be used.
     """
     memory = Memory(archive, task, target) if archive is not None else None
     search = _Search(task, effort, budget, memory, on_event, time.monotonic() if since is None else since)
     known = memory.recall(effort.level, budget, lock) if memory is not None else None
-    if known is not None and known.outcome is not None:
+    if known is not None and known.outcome is not None and not anew:
         return known.outcome
     if known is not None:
-        search.note(f"The archive's winner is where the search begins, because {known.why}.")
+        why = known.why or "a new search was asked for"
+        search.note(f"The archive's winner is where the search begins, because {why}.")
     interrupted = False
     try:
         with sessions(task) as session:
@@ -118,7 +132,7 @@ class _Search:
     cost: Cost | None = None
     unscored: str = ""
     overhead: float = _OVERHEAD
-    startup: float = 0.0  # seconds that a worker of the judge takes to start
+    startup: float = 0.0  # seconds that importing torch and forking a worker of the judge took
     capturing: float = 0.0
     compiling: float = 0.0  # seconds of the rival compiled last
 
@@ -177,6 +191,8 @@ class _Search:
             for candidate, result in zip(batch, built, strict=True):
                 self.tell("candidate", candidate.label, **_tag(candidate), proposer=candidate.proposer)
                 cost = self._try(candidate, *result)
+                if isinstance(proposer, Learner):
+                    proposer.learn(self.trials[-1])
                 if proposer is not None:
                     proposer.feedback(candidate, cost)
             batch = self._next_batch(proposer) if proposer is not None and self._wants_more() else []
@@ -222,7 +238,8 @@ class _Search:
         finally:
             self.capturing = time.monotonic() - begin
         if not first:
-            self.reason = "No part of the task could be lowered; every operation stays an ATen call."
+            silence = proposer.silence if isinstance(proposer, Learner) else ""
+            self.reason = silence or "No part of the task could be lowered; every operation stays an ATen call."
             self.note(self.reason)
             return None, []
         return proposer, first
@@ -342,8 +359,8 @@ class _Search:
         """Compile and judge each rival that can finish in what is left; say in one line which are left out, and why."""
         accepted: dict[str, Verdict] = {}
         for rival in self.effort.rivals:
-            # One that overruns takes its process with it: a new one must start, and compile again what was ready.
-            room = self.left - self._tail(list(accepted.values())) - self.startup
+            # One that overruns takes its process with it: a new one must be forked, and compile again what was ready.
+            room = self.left - self._tail(list(accepted.values())) - self.session.restart_seconds
             need = self._estimate(rival)
             if need > room:
                 has = f"{max(room, 0.0):.0f} s of the budget are left for it"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..archive import Archive
-from ..errors import KernelwrightError
+from ..errors import KernelwrightError, Unsupported
 from ..targets import check_target
-from ..task import Task, load
+from ..task import DynamicSize, Gradients, Task, load
 from ._drive import Listener, Proposer, find
 from ._effort import EFFORTS
 from ._outcome import Outcome
 
 if TYPE_CHECKING:
     from ..compiler.capture import Captured
+    from ..compiler.gradients import Halves
+    from ._models import Models
 
 
 def generate_task(
@@ -27,7 +30,8 @@ def generate_task(
     lock: Path | None = None,
     on_event: Listener | None = None,
     since: float | None = None,
-    captured: Captured | None = None,
+    captured: Captured | Halves | None = None,
+    models: Models | None = None,
 ) -> Outcome:
     """Find the fastest accepted candidate for a task within ``budget`` seconds.
 
@@ -35,8 +39,9 @@ def generate_task(
     was spent on it; one from another machine or toolchain is judged again first. ``lock`` pins the choice (by default
     ``kernelwright.lock`` in the working directory, if there is one). KeyboardInterrupt ends the search and returns the
     best so far. ``since`` (``time.monotonic``): when the budget began to run. ``captured``: the task's graph, where the
-    caller has it already. For the target "triton" nothing is timed: the outcome is "unmeasured" at best. Raises
-    ``TaskError`` when the reference cannot be used, ``TargetUnknown`` for a bad target.
+    caller has it already. ``models``: ask language models, too, and search even where the archive has a winner; what
+    they write is judged as strangers' is. For the target "triton" nothing is timed: the outcome is "unmeasured" at
+    best. Raises ``TaskError`` when the reference cannot be used, ``TargetUnknown`` for a bad target.
     """
     check_target(target)
     if effort not in EFFORTS:
@@ -46,6 +51,13 @@ def generate_task(
         return _proposer(task, target, captured)
 
     listener = on_event or (lambda event: None)
+    if models is not None:
+        from ._models import find_with_models
+
+        return find_with_models(
+            task, propose, models, EFFORTS[effort], budget,
+            target=target, archive=archive, lock=lock, on_event=listener, since=since,
+        )  # fmt: skip
     if target == "triton":
         from ._unmeasured import prove
 
@@ -65,12 +77,41 @@ def generate_task(
     )
 
 
-def _proposer(task: Task, target: str, captured: Captured | None) -> Proposer:
-    from ..compiler import capture, prepare_captured  # slow to import; an archived winner does not need it
+def capture_task(
+    call: Callable[..., Any], args: tuple[Any, ...], dynamic: Sequence[DynamicSize], asked: Gradients | None
+) -> Captured | Halves:
+    """The graph of which kernels are made; where gradients are asked for, its two halves."""
+    from ..compiler import capture  # slow to import; an archived winner does not need it
+
+    if asked is None:
+        return capture(call, args, tuple(dynamic))
+    if dynamic:
+        raise Unsupported("kernels with gradients are made for fixed sizes.")
+    from ..compiler.gradients import capture_gradients
+
+    return capture_gradients(call, args, asked)
+
+
+def _capture_loaded(task: Task) -> Captured | Halves:
+    reference = load(task)
+    args = reference.draw(0, "given")
+    if reference.gradients is None:
+        return capture_task(reference.call, args, task.dynamic, None)
+    return capture_task(reference.gradients.inner, args[:-1], task.dynamic, reference.gradients.asked)
+
+
+def _proposer(task: Task, target: str, captured: Captured | Halves | None) -> Proposer:
+    from ..compiler import prepare_captured
+    from ..compiler.gradients import Halves
 
     if captured is None:
-        reference = load(task)
-        captured = capture(reference.call, reference.draw(0, "given"), task.dynamic)
+        captured = _capture_loaded(task)
+    if isinstance(captured, Halves):
+        if target != "cpu":
+            raise Unsupported(f"kernels with gradients are made for the target cpu, not for {target}.")
+        from ._gradients import GradientProposer
+
+        return GradientProposer(captured, f"{task.name}, by kernelwright")
     prepared = prepare_captured(captured)
     title = f"{task.name}, by kernelwright"
     if target == "triton":
