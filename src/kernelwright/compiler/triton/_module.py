@@ -13,6 +13,7 @@ from typing import Any
 from ...targets.plan import Candidate, Plan
 from .._pipeline import Prepared, bindings
 from ..assembly import Layout, Segment, header, lay_out, make_plan, tensor_bytes
+from ..attention import Attention, find_attention
 from ..contraction import is_contraction
 from ..group import Group, group
 from ..program import Extern, Program, Recur, Reduce, condition
@@ -23,6 +24,7 @@ from ._loops import emit_loops, loop_schedules
 from ._recur import emit_recur
 from ._schedule import TileSchedule
 from ._sizes import size_text
+from .attention import AttentionSchedule, attention_schedules, emit_attention
 from .contract import ProductSchedule, emit_contraction, product_schedules, suits_products
 
 
@@ -31,7 +33,8 @@ class TritonKernel:
     """A group of statements, and the schedules worth trying, best guess first."""
 
     group: Group
-    schedules: tuple[TileSchedule, ...] | tuple[ProductSchedule, ...]
+    schedules: tuple[TileSchedule, ...] | tuple[ProductSchedule, ...] | tuple[AttentionSchedule, ...]
+    attention: Attention | None = None
 
 
 @dataclass(frozen=True)
@@ -45,18 +48,28 @@ class Assembled:
 def triton_kernels(prepared: Prepared) -> tuple[TritonKernel | Extern, ...]:
     """What :func:`emit_triton` prints, in order: positions here are those of its ``choice``."""
     program = prepared.program
+    groups = group(program, lambda statement: is_contraction(program, statement))
+    matches = {max(match.groups): match for match in find_attention(program, groups)}
+    absorbed = {number for match in matches.values() for number in match.groups}
     found: list[TritonKernel | Extern] = []
-    for each in group(program, lambda statement: is_contraction(program, statement)):
-        first = each.statements[0]
-        if isinstance(first, Extern):
-            found.append(first)
-        elif isinstance(first, Reduce) and not condition(first) and suits_products(program, first):
-            found.append(TritonKernel(each, tuple(product_schedules(program, first))))
-        elif isinstance(first, Recur) or condition(first):
-            found.append(TritonKernel(each, (TileSchedule(),)))
-        else:
-            found.append(TritonKernel(each, tuple(loop_schedules(program, each))))
+    for number, each in enumerate(groups):
+        if number in matches:  # where the last of its groups stood
+            match = matches[number]
+            found.append(TritonKernel(Group(match.statements), tuple(attention_schedules(program, match)), match))
+        elif number not in absorbed:
+            found.append(_kernel(program, each))
     return tuple(found)
+
+
+def _kernel(program: Program, found: Group) -> TritonKernel | Extern:
+    first = found.statements[0]
+    if isinstance(first, Extern):
+        return first
+    if isinstance(first, Reduce) and not condition(first) and suits_products(program, first):
+        return TritonKernel(found, tuple(product_schedules(program, first)))
+    if isinstance(first, Recur) or condition(first):
+        return TritonKernel(found, (TileSchedule(),))
+    return TritonKernel(found, tuple(loop_schedules(program, found)))
 
 
 def emit_triton(
@@ -102,8 +115,13 @@ def assemble(
     return Assembled(_source(program, layout, title), make_plan(program, layout, sources=sources, **rest))
 
 
-def _emit(program: Program, kernel: TritonKernel, name: str, schedule: TileSchedule | ProductSchedule) -> TritonCode:
+def _emit(
+    program: Program, kernel: TritonKernel, name: str, schedule: TileSchedule | ProductSchedule | AttentionSchedule
+) -> TritonCode:
     first = kernel.group.statements[0]
+    if isinstance(schedule, AttentionSchedule):
+        assert kernel.attention is not None
+        return emit_attention(program, kernel.attention, name, schedule)
     if isinstance(schedule, ProductSchedule):
         assert isinstance(first, Reduce)
         return emit_contraction(program, first, name, schedule)

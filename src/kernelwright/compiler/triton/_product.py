@@ -15,6 +15,7 @@ from ..cpp._indices import static
 from ..cpp._operand import table
 from ..group import root
 from ..program import Axis, Index, Load, Program, Reduce, Size
+from ._flash import times
 from ._kernel import KernelText, tiles
 from ._printer import NONE, Dims, Printer, Value_
 from ._sizes import LARGEST, largest, size_text, wide
@@ -73,7 +74,7 @@ class Product:
     def tile_count(self) -> str:
         """Tiles of the result, as Python of the launcher."""
         rows, columns = tiles(self.rows, self.schedule.bm), tiles(self.columns, self.schedule.bn)
-        return _times(rows, columns, size_text(self.batches))
+        return times(rows, columns, size_text(self.batches))
 
     # ── kernels ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -93,7 +94,7 @@ class Product:
         constants = {"BM": s.bm, "BN": s.bn, "BK": s.bk, "GROUP": s.group}
         constants |= {"SPLIT": s.split} if s.split > 1 else {}
         partial = ["partial"] if s.split > 1 else []
-        grid = _times(self.tile_count, str(s.split))
+        grid = times(self.tile_count, str(s.split))
         return self._text(
             name, body, [*tensors, *partial], constants, grid, f"num_warps={s.warps}, num_stages={s.stages}"
         )
@@ -317,14 +318,3 @@ def _define(body: Body, name: str, text: str, *, tight: bool = True) -> None:
 
 def _sum(terms: Sequence[str]) -> str:
     return " + ".join(terms).replace("+ -", "- ") or "0"
-
-
-def _times(*factors: str) -> str:
-    """A product as text; numbers are multiplied now."""
-    number, rest = 1, []
-    for factor in factors:
-        if factor.isdigit():
-            number *= int(factor)
-        else:
-            rest.append(factor if factor.startswith(("(", "triton.cdiv")) else f"({factor})")
-    return " * ".join([*([str(number)] if number != 1 or not rest else []), *rest])
