@@ -68,7 +68,7 @@ def test_algebra_may_beat_the_operations_but_nothing_beats_the_bytes(session: Se
     flops, moved = best.flops("float32"), max(best.copy, best.read) * 1e9
 
     def share(flops: float, moved: float, seconds: float) -> tuple[float | None, list[str]]:
-        asked = SimpleNamespace(cost=Cost(flops, moved), task=session.task)
+        asked = SimpleNamespace(cost=Cost(flops, moved), task=session.task, device="cpu")
         return roofline_fraction(cast(Session, asked), seconds, cold=True)
 
     fraction, notes = share(10 * flops, 0.5 * moved, 1.0)

@@ -68,6 +68,12 @@ def arena_size(slots: Sequence[Slot]) -> int:
     return max((s.offset + s.bytes for s in slots), default=0) + GUARD
 
 
+def check_slots(slots: Sequence[Slot], size: int) -> None:
+    """Raises ``ValueError`` when they do not lie in so many bytes."""
+    if any(s.offset < 0 or min(s.strides, default=0) < 0 or s.offset + s.bytes > size for s in slots):
+        raise ValueError("slots outside the arena")
+
+
 class Arena:
     """A block of shared memory; ``descriptor`` is what another process maps."""
 
@@ -96,15 +102,14 @@ class Arena:
     def attach(descriptor: int, slots: Sequence[Slot]) -> Arena:
         """Map memory from elsewhere; raises ``ValueError`` when the slots do not lie in it."""
         size = os.fstat(descriptor).st_size
-        if any(s.offset < 0 or min(s.strides, default=0) < 0 or s.offset + s.bytes > size for s in slots):
-            raise ValueError("slots outside the arena")
+        check_slots(slots, size)
         return Arena(descriptor, size)
 
     def tensor(self, slot: Slot) -> torch.Tensor:
         """A view, not a copy."""
         flat = self.bytes[slot.offset : slot.offset + slot.bytes]
         if not slot.bytes:
-            return torch.empty(slot.shape, dtype=getattr(torch, slot.dtype))
+            return torch.empty(slot.shape, dtype=getattr(torch, slot.dtype), device=self.bytes.device)
         if slot.offset % getattr(torch, slot.dtype).itemsize:
             raise ValueError("a slot is not aligned to its dtype")
         return flat.view(getattr(torch, slot.dtype)).as_strided(slot.shape, slot.strides)
@@ -161,7 +166,7 @@ def clone(tensor: torch.Tensor) -> torch.Tensor:
     tensor = tensor.detach()
     if tensor.is_contiguous() or tensor.numel() == 0:
         return tensor.clone()
-    flat = torch.empty(span(tensor.shape, tensor.stride()), dtype=tensor.dtype)
+    flat = torch.empty(span(tensor.shape, tensor.stride()), dtype=tensor.dtype, device=tensor.device)
     copy = flat.as_strided(tensor.shape, tensor.stride())
     uniquely(copy).copy_(uniquely(tensor))
     return copy

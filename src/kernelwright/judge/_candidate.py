@@ -15,6 +15,7 @@ from ..targets import SUBMITTED, Candidate, Construction, PythonCandidate, load,
 from ..task import Task, init_inputs
 from ..task import load as load_task
 from ._arena import GUARD, PATTERN, Arena, Slot, aliases, dtype_name, span
+from ._clock import Clock, HostClock
 from ._protocol import Message
 
 Allocate = Callable[[tuple[int, ...], tuple[int, ...], torch.dtype], torch.Tensor]
@@ -24,19 +25,19 @@ _HEADROOM = 64  # bytes: guarded blocks start on a cache line
 class GuardedMemory:
     """An allocator for outputs: filled with NaN, a pattern before and behind, checked afterwards."""
 
-    def __init__(self) -> None:
-        self.active = False
+    def __init__(self, device: str = "cpu") -> None:
+        self.active, self.device = False, device
         self._blocks: list[tuple[torch.Tensor, int, int]] = []
 
     def __call__(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         if not self.active:
-            return torch.empty_strided(shape, strides, dtype=dtype)
+            return torch.empty_strided(shape, strides, dtype=dtype, device=self.device)
         size = span(shape, strides) * dtype.itemsize
-        block = torch.full((size + 2 * GUARD + _HEADROOM,), PATTERN, dtype=torch.uint8)
+        block = torch.full((size + 2 * GUARD + _HEADROOM,), PATTERN, dtype=torch.uint8, device=self.device)
         start = GUARD + (-(block.data_ptr() + GUARD)) % _HEADROOM
         self._blocks.append((block, start, start + size))
         if size == 0:
-            return torch.empty_strided(shape, strides, dtype=dtype)
+            return torch.empty_strided(shape, strides, dtype=dtype, device=self.device)
         return block[start : start + size].view(dtype).as_strided(shape, strides)
 
     def intact(self) -> bool:
@@ -51,7 +52,10 @@ class GuardedMemory:
 class CandidateHost:
     """Answers the parent's requests about one task's candidates."""
 
+    interprets = True  # kernels for a GPU run on this memory, whose guards see what a GPU would not show
+
     def __init__(self) -> None:
+        self.clock: Clock = HostClock()
         self.memory = GuardedMemory()
         self.call: Callable[..., Any] | None = None
         self.loaded = ""
@@ -103,7 +107,7 @@ class CandidateHost:
             dtype = None if self.task.dtype == "float32" else getattr(torch, self.task.dtype)
             options["construction"] = Construction(inputs, seed, dtype)
         if candidate.target == "triton":
-            options["interpreted"] = True  # on this memory, whose guards see what a GPU would not show
+            options["interpreted"] = self.interprets
         return load(candidate, self.reference.call, self.reference.state, **options)
 
     def run(self, case: Message, descriptors: Sequence[int]) -> Message:

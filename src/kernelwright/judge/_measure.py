@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..machine import describe, peaks
+from ..machine import GpuPeaks, Peaks, describe, find_device, gpu_peaks, peaks
 from ..targets import Candidate
 from ._candidate import candidate_to_json
 from ._process import WorkerFault, WorkerLost
@@ -75,6 +75,8 @@ class _Contest:
             reason = f"The candidate's process {lost.reason}, while it was timed."
             raise Rejected(Verdict("rejected", reason, lost.category)) from lost
         self._check_outputs(reply, descriptors)
+        notes = [*notes, *reply["notes"]]
+        cold = cold or bool(reply["flushed"])
         times = {name: np.asarray(values, dtype=np.float64) for name, values in reply["times"].items()}
         return self._summarise(times, mine, {label: name for label, (name, _) in warm.items()}, cold, notes)
 
@@ -152,7 +154,7 @@ def share_sets(session: Session) -> bool:
     facts = session.facts
     if not session.timing:
         room = session.memory_limit // 4
-        count, cold = count_sets(facts["input_bytes"], facts["state_bytes"], _last_level_cache(), room)
+        count, cold = count_sets(facts["input_bytes"], facts["state_bytes"], _last_level_cache(session.device), room)
         seeds = [session.new_seed() for _ in range(count)]
         message, descriptors = session.ask_oracle({"op": "timing_sets", "seeds": seeds})
         if session.timing_descriptor >= 0:
@@ -175,10 +177,9 @@ def roofline_fraction(session: Session, seconds: float, cold: bool) -> tuple[flo
     cache that holds them. The reference's operations are no bound: algebra may do without them, and then only the bytes
     count. Nobody can do without the bytes.
     """
-    cost, best, machine = session.cost, peaks(), describe()
+    cost, (best, levels) = session.cost, _ceilings(session.device)
     if cost.bytes <= 0 and cost.flops <= 0:
         return None, []
-    levels = ((machine.l2 * machine.cores, best.l2), (machine.l3, best.l3))
     memory = max(best.copy, best.read)
     bandwidth = next((rate for size, rate in levels if not cold and rate and cost.bytes <= size), memory)
     moved = cost.bytes / (bandwidth * 1e9) / seconds
@@ -190,7 +191,19 @@ def roofline_fraction(session: Session, seconds: float, cold: bool) -> tuple[flo
     return moved, [f"Suspicious: the call is {moved:.2f} times as fast as the machine's measured peaks allow."]
 
 
-def _last_level_cache() -> int:
+def _ceilings(device: str) -> tuple[Peaks | GpuPeaks, tuple[tuple[int, float], ...]]:
+    """Peaks of where candidates run; bytes and bandwidth of its caches, the inner ones first."""
+    if device != "cpu":
+        found = gpu_peaks()
+        return found, ((found.cache, found.l2),)
+    best, machine = peaks(), describe()
+    return best, ((machine.l2 * machine.cores, best.l2), (machine.l3, best.l3))
+
+
+def _last_level_cache(device: str) -> int:
+    gpu = find_device() if device != "cpu" else None
+    if gpu is not None:
+        return gpu.cache
     machine = describe()
     return machine.l3 or machine.l2 * machine.cores
 

@@ -42,6 +42,8 @@ class Session:
     ``untrusted``: candidates come from elsewhere than our compiler: each runs behind walls in a process of its own and
     is timed from outside. ``WallsMissing`` is raised when essential ones do not stand; ``unsafe`` does without walls.
     ``foreign``: the task itself was written by strangers: whatever runs its reference does so behind walls, too.
+    ``device``: where candidates and their rivals run, "cpu" or "cuda"; the oracle is on the CPU in any case, and so are
+    untrusted candidates: behind walls there is no GPU, and kernels for one are interpreted.
     Any method may raise ``TaskError`` when the reference cannot be used. Threads may share it.
     """
 
@@ -54,8 +56,9 @@ class Session:
         untrusted: bool = False,
         unsafe: bool = False,
         foreign: bool = False,
+        device: str = "cpu",
     ) -> None:
-        self.task = task
+        self.task, self.device = task, "cpu" if untrusted else device
         self.untrusted, self.unsafe = untrusted, unsafe
         shut_in = foreign and not unsafe
         self.time_limit = time_limit
@@ -322,7 +325,7 @@ class Session:
             raise WallsMissing(explain(worker.standing))
 
     def _open_task(self, worker: Worker) -> None:
-        message = {"op": "open", "task": task_to_json(self.task)}
+        message = {"op": "open", "task": task_to_json(self.task), "device": self.device}
         message |= {"state": self.facts["state"], "changed": self.facts["changed"]}
         try:
             self._request(worker, message, [self._state_descriptor, self._payload()], self.time_limit)

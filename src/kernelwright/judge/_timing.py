@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,15 +13,13 @@ from torch.utils import _pytree as pytree
 
 from ._arena import Arena, Slot, arena_size, lay_out, uniquely
 from ._candidate import CandidateHost, candidate_from_json, describe_run
+from ._clock import Call, Pace
 from ._protocol import Message
 from ._reference import clone_tree
 
-_SAMPLE_SECONDS = 200e-6  # shorter calls are repeated within a sample: the clock itself costs 50 ns
 _MIN_ROUNDS = 7
 _MIN_ROUNDS_SLOW = 3
 _MAX_ROUNDS = 400
-
-Call = Callable[..., Any]
 
 
 class Stopwatch:
@@ -59,10 +57,7 @@ class Stopwatch:
         call, times = self.contenders[name], []
         for k in range(3):
             self.host.restore_state()
-            start = time.perf_counter()
-            with torch.no_grad():
-                call(*self.work[k % len(self.work)])
-            times.append(time.perf_counter() - start)
+            times.append(self.host.clock.sample(name, call, [self.work[k % len(self.work)]])[0])
             if sum(times) > 1.0 and k:
                 break
         return {"name": name, "seconds": min(times[1:])}
@@ -72,11 +67,11 @@ class Stopwatch:
         names: list[str] = request["names"]
         rng = random.Random(request["seed"])
         calls = {name: self.contenders[name] for name in names}
-        # From the baseline's time, never the candidate's: a candidate must not choose how it is timed.
-        repeats = max(1, min(1000, int(_SAMPLE_SECONDS / max(request["call_seconds"], 1e-9))))
         self.consumes, self.checked = bool(request["consumes"]), int(request["checked"])
-        if self.host.pristine or self.consumes:
-            repeats = 1  # a second call would see what the first one changed
+        # From the baseline's time, never the candidate's: a candidate must not choose how it is timed.
+        pace = Pace(names[min(1, len(names) - 1)], request["call_seconds"], bool(self.host.pristine) or self.consumes)
+        repeats = self.host.clock.begin(calls, self.work, pace)
+        self.next = 0
         times: dict[str, list[float]] = {name: [] for name in names}
         kept: list[tuple[int, Any]] = []
         deadline = time.perf_counter() + request["seconds"]
@@ -94,8 +89,9 @@ class Stopwatch:
                     break
         finally:
             gc.enable()
+            notes, flushed = self.host.clock.end()
         reply, shared = self._hand_over(kept)
-        return {**reply, "times": times, "repeats": repeats}, shared
+        return {**reply, "times": times, "repeats": repeats, "notes": notes, "flushed": flushed}, shared
 
     def _round(
         self, calls: dict[str, Call], repeats: int, times: dict[str, list[float]], kept: list[tuple[int, Any]],
@@ -108,7 +104,7 @@ class Stopwatch:
             self.host.restore_state()
             if self.consumes:
                 self._write(self.next % len(self.work), places[self.next % len(self.work)])
-            seconds, last, result = self._sample(calls[name], repeats)
+            seconds, last, result = self._sample(name, calls[name], repeats)
             times[name].append(seconds)
             if name == next(iter(calls)):
                 # Reservoir sampling: which timed calls are verified is decided after they ran.
@@ -118,18 +114,13 @@ class Stopwatch:
                     kept[place : place + 1] = [(places[last], clone_tree(result))]
             del result
 
-    def _sample(self, call: Call, repeats: int) -> tuple[float, int, Any]:
+    def _sample(self, name: str, call: Call, repeats: int) -> tuple[float, int, Any]:
         """Seconds of one call, the place of the last arguments used, and what the last call returned."""
         count, first = len(self.work), self.next
         queue = [self.work[(first + k) % count] for k in range(repeats)]
         self.next = (first + repeats) % count
-        result = None
-        with torch.no_grad():
-            start = time.perf_counter_ns()
-            for args in queue:
-                result = call(*args)
-            stop = time.perf_counter_ns()
-        return (stop - start) * 1e-9 / repeats, (first + repeats - 1) % count, result
+        seconds, result = self.host.clock.sample(name, call, queue)
+        return seconds / repeats, (first + repeats - 1) % count, result
 
     def _shuffle(self, rng: random.Random) -> list[int]:
         """Put other values at every address; ``places[k]`` is the set whose values lie in ``work[k]``."""

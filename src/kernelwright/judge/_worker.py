@@ -131,18 +131,18 @@ def _oracle(memory: int) -> Serve:
 
 
 def _candidate() -> Serve:
-    from ._candidate import CandidateHost
+    from ._device import host_for
     from ._rounds import Rounds, environment
     from ._timing import Stopwatch
 
-    host = CandidateHost()
+    host = host_for("cpu")
     watch, rounds = Stopwatch(host), Rounds(host)
 
     def serve(message: Message, descriptors: Sequence[int]) -> tuple[Message, list[int]]:
         nonlocal host, watch, rounds
         op = message["op"]
         if op == "open":
-            host = CandidateHost()  # nothing of the task before
+            host = host_for(message.get("device", "cpu"))  # nothing of the task before
             watch, rounds = Stopwatch(host), Rounds(host)
             task = _task(message["task"], descriptors[1])
             return host.open(task, message["state"], message["changed"], os.dup(descriptors[0])), []

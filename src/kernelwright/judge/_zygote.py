@@ -218,8 +218,17 @@ def main(descriptor: int, began: float) -> None:
 
 def _import() -> None:
     """What both roles need; nothing here may start a thread that a fork would lose."""
+    import torch
+
     from ..machine import find_compiler
-    from . import _candidate, _oracle, _rounds, _timing, _worker  # noqa: F401
+
+    # Whether there is a GPU is a question to the driver, after which no process forked from here could use one; and
+    # packages ask it while they are imported.
+    asked, torch.cuda.is_available = torch.cuda.is_available, lambda: False
+    try:
+        from . import _candidate, _oracle, _rounds, _timing, _worker  # noqa: F401
+    finally:
+        torch.cuda.is_available = asked
 
     find_compiler()  # it asks a program, which is not possible behind walls; remembered
     gc.freeze()  # a collection in a worker would otherwise copy every page that it shares with the others

@@ -2,19 +2,24 @@
 
 from kernelwright.machine._compiler import Compiler, find_compiler
 from kernelwright.machine._describe import Machine, describe, fingerprint, versions
-from kernelwright.machine._gpu import H200, Gpu, find_gpu
+from kernelwright.machine._gpu import H200, Device, Gpu, find_device, find_gpu
+from kernelwright.machine._gpu_peaks import GpuPeaks, gpu_peaks
 from kernelwright.machine._peaks import Peaks, peaks
 
 __all__ = [
     "H200",
     "Compiler",
+    "Device",
     "Gpu",
+    "GpuPeaks",
     "Machine",
     "Peaks",
     "describe",
     "find_compiler",
+    "find_device",
     "find_gpu",
     "fingerprint",
+    "gpu_peaks",
     "peaks",
     "versions",
 ]
