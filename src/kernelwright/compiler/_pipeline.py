@@ -85,8 +85,13 @@ def _looped(program: Program) -> Program:
     return program if rolled is program else fuse(rolled)
 
 
-def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: str = "") -> Candidate:
-    """Print one candidate; ``choice`` maps positions in ``prepared.kernels`` to positions among their schedules."""
+def emit(
+    prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: str = "", prefix: str = ""
+) -> Candidate:
+    """Print one candidate; ``choice`` maps positions in ``prepared.kernels`` to positions among their schedules.
+
+    ``prefix`` begins the names of kernels and entries, for sources that are to be joined.
+    """
     choice = choice or {}
     captured, program = prepared.captured, prepared.program
     steps: list[Step] = []
@@ -96,7 +101,7 @@ def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: 
             steps.append(kernel)
             continue
         schedule = kernel.schedules[choice.get(number, 0)] if kernel.schedules else None
-        name = f"k{number}"
+        name = f"{prefix}k{number}"
         decisions[name] = asdict(schedule) if schedule is not None else {}
         first = kernel.group.statements[0]
         if kernel.attention is not None:
@@ -110,7 +115,7 @@ def emit(prepared: Prepared, choice: Mapping[int, int] | None = None, *, title: 
         else:
             code = emit_loops(program, kernel.group, name, schedule)
         steps.append(replace(code, when=condition(first)))
-    assembled = assemble(program, steps, title=title, **bindings(captured, program))
+    assembled = assemble(program, steps, title=title, prefix=prefix, **bindings(captured, program))
     label = "compiler" + "".join(f"/k{number}={position}" for number, position in sorted(choice.items()) if position)
     return Candidate(
         target="cpu",

@@ -73,8 +73,8 @@ class Layout(Generic[K]):
         return tuple(s for s in self.steps if isinstance(s, Segment))
 
 
-def lay_out(program: Program, steps: Sequence[K | Extern]) -> Layout[K]:
-    """Find a place for everything."""
+def lay_out(program: Program, steps: Sequence[K | Extern], prefix: str = "") -> Layout[K]:
+    """Find a place for everything; ``prefix`` begins the entries' names."""
     runs = _runs(steps)
     crossing = _crossing(program, runs)
     found: list[Segment[K] | Extern] = []
@@ -87,7 +87,7 @@ def lay_out(program: Program, steps: Sequence[K | Extern]) -> Layout[K]:
         places, need = _place(program, run, crossing)
         arena = _larger(arena, need)
         names = _entry_arguments(program, run, crossing, everything=len(runs) == 1)
-        found.append(Segment(f"run{entries}", tuple(run), names, places, bool(need != 0)))
+        found.append(Segment(f"{prefix}run{entries}", tuple(run), names, places, bool(need != 0)))
         entries += 1
     buffers = tuple(program.tensors[n] for n in program.tensors if n in crossing and not _made_by_extern(n, runs))
     return Layout(tuple(found), buffers, arena)

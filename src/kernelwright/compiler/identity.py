@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import torch
 from torch import fx
 
 from .capture import Captured
 
+if TYPE_CHECKING:
+    from .gradients import Halves
 
-def identity(captured: Captured) -> str:
+
+def identity(captured: Captured | Halves) -> str:
     """sha256 of the graph's text, the form of its inputs, its constants' values and the shape of its result."""
+    if not isinstance(captured, Captured):
+        meeting = (captured.inputs, captured.outputs, captured.sources)
+        text = f"{identity(captured.forward)} {identity(captured.backward)} {meeting}"
+        return hashlib.sha256(text.encode()).hexdigest()
     numbers: dict[fx.Node, int] = {}
     lines = []
     for node in captured.graph.nodes:

@@ -31,7 +31,10 @@ def draw(
         args = reference.draw(seed, structure)
         if not sizes:
             return args
-        return _resize(args, task, sizes, lambda k: reference.draw(seed + k, structure))
+        args = _resize(args, task, sizes, lambda k: reference.draw(seed + k, structure))
+        if reference.gradients is None:
+            return args
+        return (*args[:-1], reference.gradients.cotangents(args[:-1], seed, structure))
     except TaskError:
         raise
     except Exception as error:

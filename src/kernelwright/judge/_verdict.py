@@ -45,8 +45,9 @@ class Verdict:
 
     ``reason`` is the one reason as a sentence, ``category`` its class: build, crash, timeout, memory, shape, dtype,
     value, nan, input-mutated, unstable, guard, reference, rules, unscored, parameters (it does not follow the
-    reference's), walls (it tried what they forbid), clock (tricks with time). ``phases`` are seconds by what they were
-    spent on; ``notes`` what a reader of the verdict must know besides.
+    reference's), gradient (a result carries none although the task asks for it), walls (it tried what they forbid),
+    clock (tricks with time). ``phases`` are seconds by what they were spent on; ``notes`` what a reader of the verdict
+    must know besides.
     """
 
     status: str

@@ -28,9 +28,9 @@ class CompilerProposer:
     those that do next to none are left alone, so that a small budget goes to what takes the time.
     """
 
-    def __init__(self, prepared: Prepared, title: str) -> None:
+    def __init__(self, prepared: Prepared, title: str, *, prefix: str = "") -> None:
         self.prepared = prepared
-        self._title = title
+        self._title, self._prefix = title, prefix
         self._best = _Choice()
         self._best_cost = float("inf")
         self._choices: dict[str, _Choice] = {}
@@ -94,7 +94,7 @@ class CompilerProposer:
         return self._choices[candidate.digest]
 
     def _emit(self, choice: _Choice) -> Candidate:
-        candidate = emit(self._variant(choice.keep), dict(choice.schedules), title=self._title)
+        candidate = emit(self._variant(choice.keep), dict(choice.schedules), title=self._title, prefix=self._prefix)
         if choice.keep:
             head, *tail = candidate.label.split("/")
             candidate = replace(candidate, label="/".join((head, f"aten={self._name(choice.keep)}", *tail)))

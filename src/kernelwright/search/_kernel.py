@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,14 @@ from ..errors import KernelwrightError, OutsideDomain
 from ..judge import Measurement, Verdict, dismiss, start_early
 from ..machine import versions
 from ..targets import Candidate, load
-from ..task import DynamicSize, from_callable, module_state
+from ..task import DynamicSize, Task, asked_gradients, from_callable, module_state
 from ._drive import Listener
-from ._generate import generate_task
+from ._generate import capture_task, generate_task
 from ._outcome import Outcome
 
 if TYPE_CHECKING:
     from ..compiler.capture import Captured
+    from ..compiler.gradients import Halves
 
 log = logging.getLogger("kernelwright")
 
@@ -35,7 +37,8 @@ class Kernel:
     """The winner of a search, callable like the reference.
 
     Inputs outside the verified domain (other sizes, dtypes, devices), keyword arguments, and calls that need gradients
-    run the user's own code instead, with one log line for each reason.
+    for which the kernel was not made run the user's own code instead, with one log line for each reason. A kernel made
+    with gradients returns results that carry them; gradients of gradients it has none, which torch says when asked.
 
     Attributes: ``source`` (generated C++; empty when a baseline is served), ``verdict``, ``measurement``, ``outcome``.
     """
@@ -49,7 +52,10 @@ class Kernel:
         self._run = load(outcome.winner, reference, state)
         self._generated = outcome.winner.target not in ("eager", "compile")
         self._state_needs_grad = any(t.requires_grad for t in state.values())
+        self._given = _given(outcome.winner)
         self._told: set[str] = set()
+        quick = None if self._state_needs_grad else getattr(self._run, "leaving_by", None)
+        self._call = quick(self._unusual) if quick is not None else self._unusual
 
     @property
     def source(self) -> str:
@@ -63,21 +69,33 @@ class Kernel:
     def measurement(self) -> Measurement | None:
         return self.outcome.measurement
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if kwargs or (_grad_enabled() and self._generated and (self._state_needs_grad or _needs_grad(args))):
-            return self._unusual(args, kwargs)
-        try:
-            return self._run(*args)
-        except OutsideDomain as error:
-            return self._fall_back(str(error), args, kwargs)
+    if TYPE_CHECKING:
 
-    def _unusual(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    else:
+        # Not a method: between a small tensor and its kernel every Python call is as long as the kernel itself.
+        __call__ = property(attrgetter("_call"))
+
+    def _unusual(self, *args: Any, **kwargs: Any) -> Any:
+        """Whatever is not the quick way of a kernel whose arguments are as it was made for."""
         if not self._generated:
             return self._run(*args, **kwargs)
         if kwargs:
             return self._fall_back("keyword arguments are not part of the kernel's domain", args, kwargs)
+        if not (_grad_enabled() and (self._state_needs_grad or _needs_grad(args))) or self._gives(args):
+            try:
+                return self._run(*args)
+            except OutsideDomain as error:
+                return self._fall_back(str(error), args, kwargs)
         reason = "gradients are needed; use torch.no_grad(), or torch.compile(backend='kernelwright') to train"
         return self._fall_back(reason, args, kwargs)
+
+    def _gives(self, args: tuple[Any, ...]) -> bool:
+        """Whether the kernel has every gradient that the call needs."""
+        tensors = [leaf for leaf in pytree.tree_leaves(args) if isinstance(leaf, torch.Tensor)]
+        needed: set[tuple[str, int | str]] = {("arg", k) for k, tensor in enumerate(tensors) if tensor.requires_grad}
+        needed |= {("state", name) for name, tensor in self._state.items() if tensor.requires_grad}
+        return needed <= self._given
 
     def _fall_back(self, reason: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if reason not in self._told:
@@ -141,13 +159,17 @@ def generate(
     lock: Path | None = None,
     name: str | None = None,
     on_event: Listener | None = None,
+    gradients: bool | None = None,
 ) -> Kernel:
     """Generate a verified, faster kernel for a function or module on example inputs.
 
     ``example_inputs``: the positional arguments of one call. ``dynamic``: sizes that may vary, each with its range; the
     kernel is then verified across the box and refuses outside it. ``budget``: seconds. ``effort``: "quick", "balanced"
     or "full". ``archive``: an ``Archive``, the path of one, or None for the user's own. ``lock``: a
-    ``kernelwright.lock`` whose pins decide. Raises ``TaskError`` when the function cannot be used as a reference.
+    ``kernelwright.lock`` whose pins decide. ``gradients``: whether the kernel is to give
+    them, judged and timed with its results: in the example inputs that require them (in all floating ones, where none
+    does) and in the parameters that do; by default, where one of the example inputs requires them. Raises
+    ``TaskError`` when the function cannot be used as a reference.
 
     >>> import torch, kernelwright
     >>> kernel = kernelwright.generate(lambda x: torch.softmax(x * 2, -1), (torch.randn(64, 512),), effort="quick")
@@ -155,12 +177,12 @@ def generate(
     torch.Size([64, 512])
     """
     since, inputs = time.monotonic(), tuple(example_inputs)
-    task = from_callable(fn_or_module, inputs, name=name, dynamic=dynamic)
+    task = from_callable(fn_or_module, inputs, name=name, dynamic=dynamic, gradients=gradients)
     store = archive if isinstance(archive, Archive) else Archive(archive)
     try:
         if not any(row.winners and row.name == task.name for row in store.tasks()):
             start_early()  # there will be a search: the judge can begin while the graph is captured
-        captured = _capture(fn_or_module, inputs, dynamic)
+        captured = _capture(task, fn_or_module, inputs)
         if captured is not None:
             from ..compiler import identity
 
@@ -183,15 +205,15 @@ def generate(
     return Kernel(outcome, fn_or_module, module_state(fn_or_module))
 
 
-def _capture(call: Callable[..., Any], inputs: tuple[Any, ...], dynamic: tuple[DynamicSize, ...]) -> Captured | None:
+def _capture(task: Task, call: Callable[..., Any], inputs: tuple[Any, ...]) -> Captured | Halves | None:
     """The graph by which the archive knows the task, and of which kernels are made; None when there is none.
 
     Without one the pickled bytes name the task, and the search says what is wrong.
     """
-    from ..compiler import capture  # slow to import
-
+    state = module_state(call)
     try:
-        return capture(call, inputs, dynamic)
+        asked = asked_gradients(call, inputs, state, task.name, everything=True) if task.gradients else None
+        return capture_task(call, inputs, task.dynamic, asked)
     except KernelwrightError:
         return None
 
@@ -212,6 +234,12 @@ def _proven(winner: Candidate) -> list[str]:
         if proof.kernels
         else f"indices not proved: {why}"
     ]
+
+
+def _given(winner: Candidate) -> frozenset[tuple[str, int | str]]:
+    """In what a kernel gives gradients."""
+    half = winner.plan.backward if winner.plan is not None else None
+    return frozenset() if half is None else frozenset(half.sources)
 
 
 def _needs_grad(args: tuple[Any, ...]) -> bool:

@@ -1,7 +1,7 @@
 """Targets build candidates, load them and make them callable."""
 
 from ._extension import Extension, build_extension, extension_of
-from ._load import SUBMITTED, TARGETS, check_target, load
+from ._load import SUBMITTED, TARGETS, carries_gradients, check_target, load
 from ._native import decode, encode
 from ._python import CLASS, Construction, PythonCandidate
 from ._standalone import CALLABLE, Standalone, read_standalone, standalone
@@ -9,6 +9,7 @@ from .plan import (
     PLAN_MARK,
     PYTHON_PLAN_MARK,
     AtenCall,
+    Backward,
     Candidate,
     EntryCall,
     InputSpec,
@@ -29,6 +30,7 @@ __all__ = [
     "SUBMITTED",
     "TARGETS",
     "AtenCall",
+    "Backward",
     "Candidate",
     "Construction",
     "EntryCall",
@@ -41,6 +43,7 @@ __all__ = [
     "SymbolSpec",
     "TensorSpec",
     "build_extension",
+    "carries_gradients",
     "check_target",
     "decode",
     "encode",

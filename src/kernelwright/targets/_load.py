@@ -10,6 +10,7 @@ import torch
 from ..errors import NotServable, TargetUnknown
 from ._native import load_blind, load_native
 from ._python import Construction, load_python
+from ._trained import Trained
 from .cpu import PLAIN_MARK, Allocate, Launcher, allocate, build
 from .plan import Candidate
 
@@ -23,6 +24,13 @@ def check_target(name: str) -> str:
     if name not in TARGETS:
         raise TargetUnknown(f"Target {name!r} does not exist: choose one of {', '.join(TARGETS)}.")
     return name
+
+
+def carries_gradients(candidate: Candidate) -> bool:
+    """Whether results of a candidate can carry gradients: PyTorch's own can, and kernels with a backward half."""
+    if candidate.plan is not None:
+        return candidate.plan.backward is not None
+    return candidate.target in ("eager", "compile", "python")
 
 
 def load(
@@ -58,6 +66,8 @@ def load(
     library = build(candidate.source).library
     if candidate.source.startswith(PLAIN_MARK):
         return load_blind(library, candidate.plan, state, allocate)
+    if candidate.plan.backward is not None:
+        return Trained(candidate.plan, library, state, allocate)
     return Launcher(candidate.plan, library, state, allocate).call
 
 

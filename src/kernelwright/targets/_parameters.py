@@ -8,12 +8,15 @@ drew as the reference did is recognised by its values, its axes permuted or join
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import permutations
 
 import torch
 from torch import Tensor, nn
+
+from ..errors import NoGradient
 
 _GLANCE = 64  # elements that differ nearly always where tensors do
 _MOST_AXES = 5
@@ -29,6 +32,11 @@ class _Copy:
 
     def refresh(self, source: Tensor) -> None:
         self.own.copy_(source.permute(self.axes).reshape(self.own.shape))
+
+    def turn_back(self, gradient: Tensor, shape: torch.Size) -> Tensor:
+        """The gradient in ``own`` as that in the source, which has ``shape``."""
+        turned = gradient.reshape([shape[axis] for axis in self.axes])
+        return turned.permute([self.axes.index(axis) for axis in range(len(self.axes))])
 
 
 class Parameters:
@@ -57,6 +65,28 @@ class Parameters:
             if self._loads:
                 self._module.load_state_dict({n: t.detach().clone() for n, t in self._state.items()})
 
+    def trained(self, names: Sequence[str]) -> tuple[list[Tensor], dict[str, Callable[[Tensor], Tensor]]]:
+        """The module's own tensors for these entries, and, by name, how a gradient in one is turned as the entry lies.
+
+        Raises ``NoGradient`` where the module holds none, or one without gradients.
+        """
+        copies = {copy.name: copy for copy in self._copies}
+        own: list[Tensor] = []
+        turns: dict[str, Callable[[Tensor], Tensor]] = {}
+        held = {id(tensor) for tensor in _entries(self._module).values()}
+        for name in names:
+            copy, entry = copies.get(name), self._state[name]
+            if copy is None and id(entry) not in held:
+                raise NoGradient(
+                    f"it has no parameter that is the reference's {name}, and the task asks for gradients in {name}"
+                )
+            own.append(entry if copy is None else copy.own)
+            if not own[-1].requires_grad:
+                raise NoGradient(f"it holds {name} without gradients, and the task asks for gradients in it")
+            if copy is not None:
+                turns[name] = partial(copy.turn_back, shape=entry.shape)
+        return own, turns
+
     def _find(self, own: Mapping[str, Tensor], names: list[str]) -> None:
         """Recognise by value; of equal ones in the order in which both sides have them."""
         for mine, tensor in own.items():
@@ -68,7 +98,7 @@ class Parameters:
                 if axes == tuple(range(len(axes))) and tensor.shape == self._state[name].shape:
                     _put(self._module, mine, self._state[name])
                 else:
-                    self._copies.append(_Copy(tensor.detach(), name, axes))
+                    self._copies.append(_Copy(tensor, name, axes))
                 self._followed.append(name)
                 break
 

@@ -12,7 +12,7 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,13 @@ class PythonCandidate:
     def follow(self) -> None:
         """The reference's parameters are others now."""
         self._parameters.follow()
+
+    def trained(self, names: Sequence[str]) -> tuple[list[Tensor], dict[str, Callable[[Tensor], Tensor]]]:
+        """What it holds for these parameters of the reference, and how gradients in them become the reference's.
+
+        Raises ``NoGradient`` where there is nothing that could have a gradient.
+        """
+        return self._parameters.trained(names)
 
     def __call__(self, *args: Any) -> Any:
         result = self._module(*args)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 PLAN_MARK = "// kernelwright-plan: "  # begins a file that holds a source together with its plan
 PYTHON_PLAN_MARK = "# kernelwright-plan: "  # the same where the source is Python
@@ -83,6 +84,7 @@ class Plan:
     ``{"value": v}`` for a leaf that is none; ``treespec`` is their serialised pytree (None for a single tensor).
     ``mutations`` copies tensors into state entries afterwards.
     ``constants`` are the non-tensor leaves of the call's arguments by leaf position: the kernel holds for these alone.
+    ``backward``: how gradients are computed, of a kernel that gives them.
     """
 
     inputs: tuple[InputSpec, ...]
@@ -95,6 +97,23 @@ class Plan:
     mutations: tuple[tuple[str, str], ...] = ()
     constants: tuple[tuple[int, object], ...] = ()
     literals: tuple[Literal, ...] = ()
+    backward: Backward | None = None
+
+
+@dataclass(frozen=True)
+class Backward:
+    """The second half of a kernel with gradients, in the same source as the first.
+
+    The first half then returns ``(result, saved)``: a list of tensors besides what the reference returns. ``plan``
+    takes the tensor arguments of the call at the positions ``inputs``, ``saved``, and a cotangent for each of the
+    result's tensors at the positions ``outputs``; it returns a flat tuple: the gradients in ``sources``, each
+    ("arg", i) or ("state", name) as in :class:`InputSpec`.
+    """
+
+    plan: Plan
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    sources: tuple[tuple[str, int | str], ...]
 
 
 @dataclass(frozen=True)
@@ -115,15 +134,26 @@ class Candidate:
     @property
     def digest(self) -> str:
         """sha256 over everything that decides what runs (not the label, proposer or notes)."""
-        content = {"target": self.target, "source": self.source, "plan": asdict(self.plan) if self.plan else self.label}
+        plan: object = self.label
+        if self.plan:
+            plan = {k: v for k, v in asdict(self.plan).items() if k != "backward" or v is not None}
+        content = {"target": self.target, "source": self.source, "plan": plan}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def plan_to_json(plan: Plan) -> str:
     """Serialise a plan; :func:`plan_from_json` is the inverse."""
+    return json.dumps(_plan_data(plan), sort_keys=True)
+
+
+def _plan_data(plan: Plan) -> dict[str, object]:
     data = asdict(plan)
     data["steps"] = [{"kind": type(s).__name__, **asdict(s)} for s in plan.steps]
-    return json.dumps(data, sort_keys=True)
+    if plan.backward is None:
+        del data["backward"]
+    else:
+        data["backward"]["plan"] = _plan_data(plan.backward.plan)
+    return data
 
 
 def one_file(candidate: Candidate) -> str:
@@ -136,7 +166,10 @@ def one_file(candidate: Candidate) -> str:
 
 def plan_from_json(text: str) -> Plan:
     """Read a plan back."""
-    data = json.loads(text)
+    return _plan(json.loads(text))
+
+
+def _plan(data: dict[str, Any]) -> Plan:
     steps: list[EntryCall | AtenCall] = []
     for step in data["steps"]:
         if step["kind"] == "EntryCall":
@@ -155,7 +188,13 @@ def plan_from_json(text: str) -> Plan:
         mutations=tuple((a, b) for a, b in data["mutations"]),
         constants=tuple((position, value) for position, value in data["constants"]),
         literals=tuple(Literal(**{**item, "shape": tuple(item["shape"])}) for item in data["literals"]),
+        backward=_backward(data["backward"]) if "backward" in data else None,
     )
+
+
+def _backward(data: dict[str, Any]) -> Backward:
+    sources = tuple((kind, name) for kind, name in data["sources"])
+    return Backward(_plan(data["plan"]), tuple(data["inputs"]), tuple(data["outputs"]), sources)
 
 
 def _spec(data: dict[str, object]) -> TensorSpec:

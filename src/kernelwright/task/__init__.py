@@ -2,6 +2,7 @@
 
 from kernelwright.task._aten import AtenGraph
 from kernelwright.task._cost import cost, measured_cost
+from kernelwright.task._gradients import Differentiated, Gradients, Started, WithGradients, asked_gradients
 from kernelwright.task._inputs import STRUCTURES, Character, characterise, clone, redraw, resample
 from kernelwright.task._load import from_callable, from_source, in_domain, init_inputs, load, module_state, with_dtype
 from kernelwright.task._probe import footprint
@@ -13,9 +14,14 @@ __all__ = [
     "AtenGraph",
     "Character",
     "Cost",
+    "Differentiated",
     "DynamicSize",
+    "Gradients",
     "Reference",
+    "Started",
     "Task",
+    "WithGradients",
+    "asked_gradients",
     "characterise",
     "clone",
     "cost",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from kernelwright.errors import InputsInvalid, ReferenceFailed, SourceInvalid, SourceNotFound, TaskError
+from kernelwright.task._gradients import Gradients, WithGradients, asked_gradients
 from kernelwright.task._inputs import STRUCTURES, Character, characterise, clone, redraw, resample
 from kernelwright.task._run import call_user, describe_exception, run_module, seeded, user_code
 from kernelwright.task._source import no_inputs, parse_source
@@ -57,10 +58,12 @@ def from_callable(
     *,
     name: str | None = None,
     dynamic: tuple[DynamicSize, ...] = (),
+    gradients: bool | None = None,
 ) -> Task:
     """A task from a function or module and its positional arguments (a tuple or list; one tensor stands for itself).
 
-    A module's parameters and buffers travel with the task. Raises :class:`InputsInvalid` when the arguments do not fit
+    A module's parameters and buffers travel with the task. ``gradients``: whether they are part of it; None, where one
+    of the arguments requires them. Raises :class:`InputsInvalid` when the arguments do not fit
     and :class:`SourceInvalid` when the callable cannot be pickled.
     """
     inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else example_inputs
@@ -68,14 +71,17 @@ def from_callable(
         raise SourceInvalid(f"A {type(fn_or_module).__name__} is not callable; give a function or an nn.Module.")
     name = name or _callable_name(fn_or_module)
     inputs = _checked(inputs, fn_or_module, name, "example_inputs")
-    held = pytree.tree_map(lambda leaf: clone(leaf) if isinstance(leaf, Tensor) else leaf, inputs)
+    if gradients is None:
+        gradients = any(t.requires_grad for t in _tensors(inputs))
+    held = pytree.tree_map(lambda leaf: _held(leaf, gradients) if isinstance(leaf, Tensor) else leaf, inputs)
     try:
         payload = cloudpickle.dumps((fn_or_module, held))
     except Exception as error:  # pickling runs arbitrary reducers
         raise SourceInvalid(f"{name} cannot be handed to another process: {describe_exception(error)}.") from error
     floats = [t for t in _tensors(inputs) if t.is_floating_point()]
     dtype = str(floats[0].dtype).removeprefix("torch.") if floats else "float32"
-    return Task(name=name, kind="pickled", payload=payload, dynamic=tuple(dynamic), dtype=dtype)
+    about = {"name": name, "payload": payload, "dynamic": tuple(dynamic), "dtype": dtype, "gradients": gradients}
+    return Task(kind="pickled", **about)
 
 
 def load(task: Task) -> Reference:
@@ -89,7 +95,24 @@ def load(task: Task) -> Reference:
     draw = _Inputs(task, call, base)
     if draw.cast is not None and isinstance(call, nn.Module):
         call.to(draw.cast)
-    return Reference(call=call, draw=draw, state=module_state(call))
+    state = module_state(call)
+    asked = _asked(task, call, base, state)
+    if asked is None:
+        return Reference(call=call, draw=draw, state=state)
+    whole = WithGradients(call, asked, task.name)
+
+    def draw_all(seed: int, structure: str = "given") -> tuple[Any, ...]:
+        args = draw(seed, structure)
+        return (*args, whole.cotangents(args, seed, structure))
+
+    return Reference(call=whole, draw=draw_all, state=state, gradients=whole)
+
+
+def _asked(task: Task, call: Callable[..., Any], base: Draw, state: Mapping[str, Tensor]) -> Gradients | None:
+    """In what the task asks for gradients; a text without the word draws no inputs that require them."""
+    if not task.gradients and (task.kind == "pickled" or (task.text and "requires_grad" not in task.text)):
+        return None
+    return asked_gradients(call, base(0), state, task.name, everything=task.gradients)
 
 
 def init_inputs(task: Task) -> tuple[tuple[Any, ...], int]:
@@ -157,7 +180,12 @@ def _redrawing(inputs: tuple[Any, ...]) -> Draw:
 
 
 def _same_kind(leaf: Tensor, seed: int, position: int) -> Tensor:
-    return clone(leaf) if seed == 0 else resample(leaf, _mix(seed, "given", position))
+    drawn = clone(leaf) if seed == 0 else resample(leaf, _mix(seed, "given", position))
+    return drawn.requires_grad_(leaf.requires_grad)
+
+
+def _held(leaf: Tensor, gradients: bool) -> Tensor:
+    return clone(leaf).requires_grad_(gradients and leaf.requires_grad)
 
 
 def _mix(seed: int, structure: str, position: int) -> int:
@@ -262,6 +290,7 @@ class _Inputs:
         self.call = call
         self.base = base
         self.characters: list[Character | None] | None = None
+        self.pattern: tuple[Any, ...] | None = None
         self.large_scale: float | None = None
         self.cast = self._cast()
 
@@ -281,15 +310,16 @@ class _Inputs:
             raise ValueError(f"structure is {structure!r}; it must be one of {', '.join(STRUCTURES)}")
         if self.task.structures and structure not in self.task.structures:
             raise InputsInvalid(f"{self.task.name} is not defined for inputs of structure {structure}.")
-        given = self.given(seed)
         if structure == "given":
-            return given
+            return self.given(seed)
         characters = self._characters()
+        given = self.pattern if self.pattern is not None else self.given(seed)
         scale = self._scale(characters) if structure == "large" else 1.0
         return self._structured(given, seed, structure, characters, scale)
 
     def given(self, seed: int) -> tuple[Any, ...]:
         leaves, spec = pytree.tree_flatten(self.base(seed))
+        leaves = [leaf.detach() if isinstance(leaf, Tensor) and leaf.requires_grad else leaf for leaf in leaves]
         places = [k for k, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
         for position, dim, old, new in self.task.shrunk:
             leaf = leaves[places[position]]
@@ -311,9 +341,12 @@ class _Inputs:
     def _characters(self) -> list[Character | None]:
         """Characters by leaf (None: not a floating tensor), the doubtful ones settled by asking the reference once."""
         if self.characters is None:
-            leaves = pytree.tree_leaves(self.given(0))
+            given = self.given(0)
+            leaves = pytree.tree_leaves(given)
             read = [characterise(x) if isinstance(x, Tensor) and x.is_floating_point() else None for x in leaves]
             self.characters = self._settle(read)
+            if all(c is not None and c.kind in ("free", "simplex") for c in self.characters):
+                self.pattern = given  # of which nothing but sizes, strides and dtypes will be asked
         return self.characters
 
     def _settle(self, characters: list[Character | None]) -> list[Character | None]:

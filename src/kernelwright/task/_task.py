@@ -6,9 +6,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+if TYPE_CHECKING:
+    from kernelwright.task._gradients import WithGradients
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Task:
     ``patches`` the (integer constant of the source, new value) pairs by which the source itself draws them smaller.
     ``dtype`` other than "float32" casts parameters and floating inputs; "float32" leaves the task's own dtypes alone.
     ``key`` names the content where the payload cannot (example values that differ from run to run); ``structures``
-    are the only ones that the reference is defined for (empty: all).
+    are the only ones that the reference is defined for (empty: all). ``gradients``: those in all floating inputs (or in
+    the ones that require them) and in the parameters are part of what must be computed.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Task:
     patches: tuple[tuple[str, int], ...] = ()
     key: str = ""
     structures: tuple[str, ...] = ()
+    gradients: bool = False
 
     @property
     def digest(self) -> str:
@@ -55,8 +60,9 @@ class Task:
         content = asdict(self)
         content["payload"] = self.key or hashlib.sha256(self.payload).hexdigest()
         del content["path"], content["name"], content["key"]
-        if not self.structures:
-            del content["structures"]
+        for name in ("structures", "gradients"):
+            if not content[name]:
+                del content[name]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -66,11 +72,13 @@ class Reference:
 
     ``call`` is what the user would run (an ``nn.Module`` in the mode the task leaves it in, or a function).
     ``draw(seed, structure)`` returns the positional arguments; ``structure`` is one of ``task.STRUCTURES``.
+    ``gradients``: where the task asks for them, the callable itself, whose last argument are the cotangents.
     """
 
     call: Callable[..., Any]
     draw: Callable[[int, str], tuple[Any, ...]]
     state: Mapping[str, torch.Tensor]
+    gradients: WithGradients | None = None
 
 
 @dataclass(frozen=True)

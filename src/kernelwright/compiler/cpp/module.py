@@ -45,10 +45,11 @@ def assemble(
     *,
     sources: Sequence[tuple[str, int | str]],
     title: str = "",
+    prefix: str = "",
     **rest: Any,
 ) -> Assembled:
     """Join kernels into a translation unit and its plan; the rest is for :func:`make_plan`."""
-    layout = lay_out(program, share(steps))
+    layout = lay_out(program, share(steps), prefix)
     plan = make_plan(program, layout, sources=sources, **rest)
     functions = [f"{KERNEL_MARK}\n{k.source}" for segment in layout.segments for k in segment.kernels if k.source]
     callers = [_entry(program, segment) for segment in layout.segments]

@@ -76,7 +76,8 @@ def prove(candidate: Candidate, seconds: float = SECONDS) -> Proof:
     if not candidate.source:
         return Proof(False, (), why_not="every step is a call of ATen")
     try:
-        kernels = _Prover(candidate.source, candidate.plan, start + seconds).kernels()
+        halves = (candidate.plan, *([candidate.plan.backward.plan] if candidate.plan.backward is not None else []))
+        kernels = [k for plan in halves for k in _Prover(candidate.source, plan, start + seconds).kernels()]
     except (Unproved, Unanswered) as why:
         return Proof(False, (), time.thread_time() - start, str(why))
     except _UNREADABLE:
