@@ -67,14 +67,21 @@ def known_compiler() -> Compiler:
     return compiler
 
 
-def build_cached(key: str, compile_in: Callable[[Path, float], None], timeout: float) -> Built:
+def build_cached(
+    key: str,
+    compile_in: Callable[[Path, float], None],
+    timeout: float,
+    *,
+    source: str = "kernel.cpp",
+    made: str = "kernel.so",
+) -> Built:
     """The shared object of a key: from the cache, or made by ``compile_in`` (folder, end by ``time.monotonic``).
 
-    That writes ``kernel.cpp`` and ``kernel.so`` into the folder, and may raise ``BuildFailed``.
+    That writes the files ``source`` and ``made`` into the folder, and may raise ``BuildFailed``.
     Raises ``CacheUnusable``.
     """
     folder = cache_dir() / "build" / key
-    library = folder / "kernel.so"
+    library = folder / made
     if _intact(library):
         return Built(library, 0.0)
     try:
@@ -82,7 +89,7 @@ def build_cached(key: str, compile_in: Callable[[Path, float], None], timeout: f
         with FileLock(folder / "lock"):
             if _intact(library):  # another process was faster
                 return Built(library, 0.0)
-            return Built(library, _fill(folder, compile_in, timeout))
+            return Built(library, _fill(folder, compile_in, timeout, source, made))
     except OSError as error:
         raise CacheUnusable(
             f"The cache folder {cache_dir()} cannot be written ({error.strerror or error}): "
@@ -115,13 +122,15 @@ def command_flags(source: str, compiler: Compiler) -> tuple[str, ...]:
     return (*_flags(compiler), *_plain_flags(source, compiler))
 
 
-def _fill(folder: Path, compile_in: Callable[[Path, float], None], timeout: float) -> float:
+def _fill(
+    folder: Path, compile_in: Callable[[Path, float], None], timeout: float, source: str, made: str
+) -> float:
     start = time.monotonic()
     with scratch_folder() as scratch:
         compile_in(scratch, start + timeout)
         seconds = time.monotonic() - start
-        (scratch / "kernel.sha256").write_text(_digest(scratch / "kernel.so"))
-        for name in ("kernel.cpp", "kernel.so", "kernel.sha256"):  # the digest last: it declares the build complete
+        (scratch / "kernel.sha256").write_text(_digest(scratch / made))
+        for name in (source, made, "kernel.sha256"):  # the digest last: it declares the build complete
             os.replace(scratch / name, folder / name)
         return seconds
 

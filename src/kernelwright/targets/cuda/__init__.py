@@ -1,0 +1,18 @@
+"""NVIDIA GPUs through CUDA C++: emulated in the judge's worker, compiled ahead of time, launched on a GPU."""
+
+from ._build import build_cuda, find_cuda_compiler, known_compiler, toolchain
+from ._emulate import EmulationFailed, build_emulated
+from ._module import load_cuda
+from ._report import report, reports
+
+__all__ = [
+    "EmulationFailed",
+    "build_cuda",
+    "build_emulated",
+    "find_cuda_compiler",
+    "known_compiler",
+    "load_cuda",
+    "report",
+    "reports",
+    "toolchain",
+]
