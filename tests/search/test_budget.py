@@ -67,6 +67,8 @@ class Scripted:
     def start_seconds(self) -> float:
         return self.seconds.get("start", 0.0)
 
+    restart_seconds = start_seconds
+
     def start(self) -> None:
         self.spend(self.start_seconds)
 

@@ -68,6 +68,7 @@ class Session:
         self.timing_descriptor = -1
         self.shared_sets: list[tuple[str, int]] = []  # structures and seeds that several candidates meet
         self.timed_in = 0  # the candidate process (its number) that holds the sets
+        self.restart_seconds = 0.0  # what the newest candidate process took until it had the task
         self.memory_limit = memory_limit or default_memory()
         self._oracle = Worker("oracle", self.memory_limit, walls=shut_in)
         self._candidate = Worker("candidate", self.memory_limit, walls=untrusted and not unsafe)
@@ -296,7 +297,9 @@ class Session:
         if self.untrusted:
             self._ask_oracle({"op": "settle"}, (), self.time_limit)  # weights that no earlier candidate has touched
         self._require_walls(self._candidate)
+        begin = time.monotonic()
         self._open_task(self._candidate)
+        self.restart_seconds = time.monotonic() - begin
         self._opened["candidate"] = self._candidate.starts
         self.timed_in = 0
 

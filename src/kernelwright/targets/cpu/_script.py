@@ -8,6 +8,7 @@ allocator can hand the same memory out again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -31,7 +32,8 @@ def script(
 ) -> Callable[..., Any] | None:
     """A function of the plan's tensor arguments that returns what the reference would.
 
-    Other arguments than the plan's go to ``general``, which copies them into the right layout or says what is wrong.
+    Other arguments than the plan's, and those that need gradients, go to ``general``, which copies them into the right
+    layout or says what is wrong. The function's ``leaving_by(other)`` is the same with another way out.
     Instead of a function, None for a plan that needs the general path anyway. ``idle`` holds workspaces between calls.
     ``blind``: the entries do not look at what they are given, so it is done for them.
     """
@@ -94,12 +96,25 @@ class _Writer:
             self.lines.append("idle.append(w)")
         results = [self._constant(r["value"]) if isinstance(r, dict) else self._name(str(r)) for r in plan.results]
         self.lines.append(f"return {self.pack.format(', '.join(results))}")
-        arguments = "".join(f"{self.names[s.spec.name]}, " for s in plan.inputs if s.source[0] == "arg")
-        bind = ["try:", f"    [{arguments}] = args", "except ValueError:", "    return general(*args)"]
-        text = "def run(*args):\n" + "\n".join(f"    {line}" for line in [*bind, *self.lines])
+        text = "def run(*args, **kwargs):\n" + "\n".join(f"    {line}" for line in [*self._bind(), *self.lines])
         exec(compile(text, "<kernelwright plan>", "exec"), self.scope)
-        run: Callable[..., Any] = self.scope["run"]
-        return run
+        run = self.scope["run"]
+        run.leaving_by = lambda other: FunctionType(run.__code__, {**self.scope, "general": other})
+        found: Callable[..., Any] = run
+        return found
+
+    def _bind(self) -> list[str]:
+        """Arguments as local variables; what is no tensor has no gradients to ask for."""
+        names = [self.names[s.spec.name] for s in self.plan.inputs if s.source[0] == "arg"]
+        wanted = " or ".join(f"{name}.requires_grad" for name in names)
+        return [
+            "if kwargs: return general(*args, **kwargs)",
+            "try:",
+            f"    [{''.join(f'{name}, ' for name in names)}] = args",
+            *([f"    if grad_enabled() and ({wanted}): return general(*args)"] if names else []),
+            "except (ValueError, AttributeError):",
+            "    return general(*args)",
+        ]
 
     def _step(self, step: EntryCall | AtenCall) -> None:
         if isinstance(step, EntryCall):
