@@ -262,7 +262,7 @@ def _pairs(program: Program, first: Access, second: Access, sizes: Mapping[str, 
         return {
             a: b
             for i, j in zip(first[1], second[1], strict=True)
-            if (a := _pure(i)) and (b := _pure(j)) and sizes[a] == sizes[b]
+            if (a := _pure(i)) and (b := _pure(j)) and a in sizes and sizes[a] == sizes.get(b)
         }
     return _flat_pairs(program, first, second, sizes)
 
@@ -286,7 +286,7 @@ def _flat_pairs(program: Program, first: Access, second: Access, sizes: Mapping[
         return {}
     pairs: dict[str, str] = {}
     for depth, ((c, a), (d, b)) in enumerate(zip(*terms, strict=False)):
-        if c != d or sizes[a] != sizes[b] or c is None or c <= 0:
+        if c != d or a not in sizes or sizes[a] != sizes.get(b) or c is None or c <= 0:
             break
         spans = [_span(t[depth + 1 :], f, sizes) for t, f in zip(terms, flats, strict=True)]
         if any(s is None or s[0] < 0 or s[1] >= c for s in spans):
@@ -299,7 +299,7 @@ def _span(terms: list[tuple[int | None, str]], flat: Index, sizes: Mapping[str, 
     """Bounds of what the remaining terms and the offset add up to."""
     low = high = static(flat.offset)
     for coefficient, axis in terms:
-        size = static(sizes[axis])
+        size = static(sizes[axis]) if axis in sizes else None  # the step of a loop around has no size here
         if size is None or coefficient is None or low is None or high is None:
             return None
         end = coefficient * (size - 1)

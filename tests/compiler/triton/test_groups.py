@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from kernelwright.compiler import Prepared, prepare
 from kernelwright.compiler.group import group
-from kernelwright.compiler.program import Axis, Const, Extern, Map, Program, Store
+from kernelwright.compiler.program import Axis, Const, Extern, Map, Program, Recur, Store
 from kernelwright.compiler.triton import TritonKernel, emit_triton, triton_kernels
 from kernelwright.compiler.triton._loops import emit_loops
 from kernelwright.compiler.triton._schedule import TileSchedule
@@ -159,6 +159,28 @@ class Rnn(nn.Module):
 def test_recurrences_are_loops_of_launches() -> None:
     made = check(Rnn(), torch.randn(3, 9, 5), tolerance=1e-5)
     assert "in range(" in made.source.split("def k", 1)[1]
+
+
+class Cell(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Linear(5, 28)
+        self.u = nn.Linear(7, 28)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = c = torch.zeros(x.shape[0], 7, dtype=x.dtype)
+        for step in range(x.shape[1]):
+            i, f, g, o = (self.w(x[:, step]) + self.u(h)).chunk(4, -1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+        return h
+
+
+def test_statements_of_a_step_that_share_rows_are_one_kernel() -> None:
+    prepared = prepare(Cell(), (torch.randn(3, 9, 5),))
+    (recur,) = (s for s in prepared.program.statements if isinstance(s, Recur))
+    assert len(group(replace(prepared.program, statements=recur.body))) < len(recur.body)
+    check(Cell(), torch.randn(3, 9, 5), tolerance=1e-5)
 
 
 @pytest.mark.parametrize("happens", [True, False])

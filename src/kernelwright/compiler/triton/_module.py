@@ -65,7 +65,8 @@ def _kernel(program: Program, found: Group) -> TritonKernel | Extern:
     first = found.statements[0]
     if isinstance(first, Extern):
         return first
-    if isinstance(first, Reduce) and not condition(first) and suits_products(program, first):
+    alone = len(found.statements) == 1 and not condition(first)
+    if alone and isinstance(first, Reduce) and suits_products(program, first):
         return TritonKernel(found, tuple(product_schedules(program, first)))
     if isinstance(first, Recur) or condition(first):
         return TritonKernel(found, (TileSchedule(),))

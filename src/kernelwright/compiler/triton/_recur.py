@@ -1,6 +1,7 @@
-"""Recurrences: the launcher runs the steps in order, and every statement of a step is a kernel that is told which one.
+"""Recurrences: the launcher runs the steps in order, and what a step does is kernels that are told which one it is.
 
-Steps wait for each other in the stream, so that a step reads what the one before wrote.
+Steps wait for each other in the stream, so that a step reads what the one before wrote. Statements of a step that share
+rows are one kernel; what they write stays in memory, since the next step may read it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..cpp._indices import static
-from ..group import Group
+from ..group import group
 from ..program import Program, Recur, condition
 from ._code import TritonCode
 from ._kernel import Around
@@ -21,9 +22,9 @@ def emit_recur(program: Program, recur: Recur, name: str, schedule: TileSchedule
     """One launcher with a loop over the steps."""
     step = recur.step
     parts: list[TritonCode] = []
-    for number, statement in enumerate(recur.body):
-        around = Around({step.name: static(step.size)}, condition(statement))
-        parts.append(emit_loops(program, Group((statement,), statement.axes), f"{name}_{number}", schedule, around))
+    for number, found in enumerate(group(replace(program, statements=recur.body))):
+        around = Around({step.name: static(step.size)}, condition(found.statements[0]))
+        parts.append(emit_loops(program, replace(found, local=()), f"{name}_{number}", schedule, around))
     tensors = tuple(n for n in program.tensors if any(n in part.tensors for part in parts))
     symbols = tuple(s.name for s in program.symbols)
     scratch = max((part.scratch for part in parts), default=0)
