@@ -1,40 +1,39 @@
 """How much of our suite the Triton target expresses, whether that is right, and what its kernels need: without a GPU.
 
 Every task of ``benchmarks/suite`` becomes a candidate. At small sizes (every size constant of the file divided by up to
-16) it is interpreted on the CPU and compared with the reference in float64; at its own sizes it is compiled ahead of
-time to sm_90, which tells registers and spills. Nothing is timed. Writes ``triton-<machine>.json``.
+16) the judge verifies it, interpreted: its cases and structures, guard bands, poisoned outputs, its bounds. At its own
+sizes it is compiled ahead of time to sm_90, which tells registers and spills. Nothing is timed. Writes
+``triton-<machine>.json``.
 
-    python benchmarks/triton_suite.py [--match TEXT] [--json FILE] [--no-build]
+    python benchmarks/triton_suite.py [--match TEXT] [--json FILE] [--no-build] [--no-judge]
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import re
-import signal
+import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
 
-from kernelwright.compiler import prepare
+from kernelwright.compiler import capture, prepare, prepare_captured
 from kernelwright.compiler.triton import emit_triton
-from kernelwright.targets import AtenCall, Candidate, load
+from kernelwright.judge import OutOfTime, Session
+from kernelwright.search._triton import TritonProposer
+from kernelwright.targets import AtenCall, Candidate
+from kernelwright.task import Task, from_source, load
 
 ROOT = Path(__file__).parents[1]
 DIVISORS = (16, 8, 4, 2, 1)
-SECONDS = 90  # for one task in the interpreter
-TIMES = 8.0  # an error may be so many times the largest of eager's, or as many ulps of the largest value
+SECONDS = 150.0  # for one task, in the judge
 
 Row = dict[str, Any]
 _SIZE = re.compile(r"^(\w+) = (\d+)$", re.MULTILINE)
@@ -45,20 +44,16 @@ def main() -> None:
     parser.add_argument("--match", default="", help="only tasks whose level/name contains this text")
     parser.add_argument("--json", type=Path, help="write the results here")
     parser.add_argument("--no-build", action="store_true", help="do not compile ahead of time")
+    parser.add_argument("--no-judge", action="store_true", help="do not verify")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     paths = [p for p in sorted((ROOT / "benchmarks/suite").glob("level*/*.py")) if options.match in _label(p)]
-    rows: dict[str, Row] = {}
-    with ThreadPoolExecutor(1) as pool:  # compiling happens in a process of its own
-        builds = None if options.no_build else pool.submit(_builds, *_candidates(paths))
-        for path in paths:
-            row = rows[_label(path)] = _verified(path.read_text())
-            print(f"{_label(path):42} {row['status']:8} {row.get('why', '')}", flush=True)
-        for label, build in builds.result().items() if builds else ():
-            rows[label].update(build)
-            if build["spills"] or build["build"] != "built":
-                print(f"{label:42} {build['spills']} bytes spilled; {build['build']}")
-    counts = Counter(row["status"] for row in rows.values())
+    rows: dict[str, Row] = {_label(path): {} for path in paths}
+    if not options.no_judge:
+        _judge(paths, rows)
+    if not options.no_build:
+        _build(paths, rows)
+    counts = Counter(row.get("status", "unjudged") for row in rows.values())
     print(f"{len(rows)} tasks: " + ", ".join(f"{count} {status}" for status, count in counts.most_common()))
     if not options.match or options.json:
         _write(rows, counts, options.json)
@@ -82,49 +77,77 @@ def _write(rows: dict[str, Row], counts: Counter[str], out: Path | None) -> None
         "counts": dict(counts),
         "with_aten_calls": sum(bool(row.get("aten")) for row in rows.values()),
         "kernels": sum(row.get("kernels", 0) for row in rows.values()),
-        "kernels_that_spill": sum(row.get("spilling", 0) for row in rows.values()),
+        "kernels_that_spill": sum(len(row.get("spilling", ())) for row in rows.values()),
         "tasks": rows,
     }
     out = out or ROOT / f"benchmarks/results/triton-{machine_slug()}.json"
     out.write_text(json.dumps(document, indent=1) + "\n")
 
 
-# ── values ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── verdicts ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _verified(source: str) -> Row:
-    """Interpret a task at small sizes and compare."""
-    try:
-        with _limit(SECONDS):
-            divisor, model, args = _small(source)
-            candidate = emit_triton(prepare(model, args))
-            aten = [s.op for s in candidate.plan.steps if isinstance(s, AtenCall)] if candidate.plan else []
-            row: Row = {"sizes_divided_by": divisor, "aten": aten}
-            state = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers())
-            got = load(candidate, model, state, interpreted=True)(*args)
-            error = _error(model, args, got)
-    except TimeoutError:
-        return {"status": "slow", "why": f"the interpreter did not finish within {SECONDS} s"}
-    except Exception as fault:  # whatever goes wrong is this task's row
-        return {"status": "failed", "why": f"{type(fault).__name__}: {' '.join(str(fault).split())[:200]}"}
-    row["error"] = round(error, 4)
-    return {"status": "right" if error <= 1 else "wrong", **row}
+def _judge(paths: list[Path], rows: dict[str, Row]) -> None:
+    """One session with its two processes for all tasks: starting them takes longer than most verdicts."""
+    session: Session | None = None
+    with tempfile.TemporaryDirectory() as folder:
+        for path in paths:
+            start = time.monotonic()
+            try:
+                divisor, file = _small(path, Path(folder))
+                task = from_source(str(file))
+                if session is None:
+                    session = Session(task, time_limit=SECONDS)
+                else:
+                    session.turn_to(task)
+                session.deadline = time.monotonic() + SECONDS
+                row = {"sizes_divided_by": divisor, **_verdict(session, task)}
+            except OutOfTime:
+                row = {"status": "slow", "why": f"it was not judged within {SECONDS:g} s"}
+            except Exception as fault:  # whatever goes wrong is this task's row
+                row = {"status": "failed", "why": f"{type(fault).__name__}: {' '.join(str(fault).split())[:200]}"}
+            rows[_label(path)] |= {**row, "seconds": round(time.monotonic() - start, 1)}
+            print(f"{_label(path):42} {row['status']:9} {row.get('why', '')}", flush=True)
+    if session is not None:
+        session.close()
 
 
-def _small(source: str) -> tuple[int, torch.nn.Module, tuple[Any, ...]]:
-    """The model and its arguments, with the smallest sizes that it takes."""
+def _verdict(session: Session, task: Task) -> Row:
+    """What the judge says about the proposer's first candidate."""
+    reference = load(task)
+    prepared = prepare_captured(capture(reference.call, reference.draw(0, "given"), task.dynamic))
+    batch = TritonProposer(prepared, task.name).propose(1)
+    if not batch:
+        return {"status": "failed", "why": "nothing of it could be lowered"}
+    if session.unscored:
+        return {"status": "unscored", "why": session.unscored}
+    verdict = session.verify(batch[0])
+    steps = batch[0].plan.steps if batch[0].plan else ()
+    errors = [check.error for check in verdict.checks if check.error == check.error]
+    row: Row = {"aten": [s.op for s in steps if isinstance(s, AtenCall)], "checks": len(verdict.checks)}
+    row["error"] = round(max(errors, default=0.0), 4)  # in units of the judge's bounds
+    if not verdict.accepted:
+        row["why"] = f"{verdict.category}: {verdict.reason}"
+    return {"status": verdict.status, **row}
+
+
+def _small(path: Path, folder: Path) -> tuple[int, Path]:
+    """A file of the task with the smallest sizes that its model takes."""
+    source = path.read_text()
     fault: Exception | None = None
     for divisor in DIVISORS:
+        text = _SIZE.sub(lambda m, d=divisor: _divided(m, d), source)  # type: ignore[misc]
         try:
             torch.manual_seed(0)
-            model, args = _made(_SIZE.sub(lambda m, d=divisor: _divided(m, d), source))  # type: ignore[misc]
+            model, args = _made(text)
             with torch.no_grad():
                 model(*args)
-            return divisor, model, args
-        except TimeoutError:
-            raise
         except Exception as error:  # too small for the model
             fault = error
+            continue
+        file = folder / f"{path.stem}_{divisor}.py"
+        file.write_text(text)
+        return divisor, file
     assert fault is not None
     raise fault
 
@@ -138,50 +161,6 @@ def _made(source: str) -> tuple[torch.nn.Module, tuple[Any, ...]]:
     names: dict[str, Any] = {}
     exec(source, names)
     return names["Model"](*names["get_init_inputs"]()).eval(), tuple(names["get_inputs"]())
-
-
-def _error(model: torch.nn.Module, args: tuple[Any, ...], got: Any) -> float:
-    """The largest error in units of what is allowed."""
-    double = copy.deepcopy(model).double()
-    with torch.no_grad():
-        want = double(*pytree.tree_map(lambda a: a.double() if _floating(a) else a, args))
-        eager = model(*args)
-    worst = 0.0
-    for g, w, e in zip(*(_tensors(x) for x in (got, want, eager)), strict=True):
-        if g.shape != e.shape or g.dtype != e.dtype:
-            return float("inf")
-        if not g.is_floating_point():
-            worst = max(worst, 0.0 if torch.equal(g, e) else float("inf"))
-            continue
-        finite = torch.isfinite(w)
-        if not torch.equal(g.double()[~finite].nan_to_num(), w[~finite].nan_to_num()):
-            return float("inf")
-        if finite.any():
-            own = float((e.double() - w)[finite].abs().max())
-            allowed = TIMES * max(own, float(w[finite].abs().max()) * torch.finfo(g.dtype).eps)
-            worst = max(worst, float((g.double() - w)[finite].abs().max()) / (allowed or 1.0))
-    return worst
-
-
-def _floating(value: object) -> bool:
-    return isinstance(value, torch.Tensor) and value.is_floating_point()
-
-
-def _tensors(value: object) -> list[torch.Tensor]:
-    return [leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, torch.Tensor)]
-
-
-@contextmanager
-def _limit(seconds: int) -> Iterator[None]:
-    def late(*_: object) -> None:
-        raise TimeoutError
-
-    signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
 
 
 # ── builds ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -198,21 +177,23 @@ def _candidates(paths: list[Path]) -> tuple[list[str], list[Candidate]]:
     return labels, candidates
 
 
-def _builds(labels: list[str], candidates: list[Candidate]) -> dict[str, Row]:
+def _build(paths: list[Path], rows: dict[str, Row]) -> None:
     """Registers and spills of every task's kernels."""
     from kernelwright.targets.triton import reports
 
-    rows: dict[str, Row] = {}
+    labels, candidates = _candidates(paths)
     for label, report in zip(labels, reports(candidates), strict=True):
         kernels = {(k.kernel, k.registers, k.spills) for k in report.kernels}
-        rows[label] = {
+        spilling = sorted(f"{name}: {spills} bytes" for name, _, spills in kernels if spills)
+        rows[label] |= {
             "build": report.fault or "built",
             "kernels": len(kernels),
             "registers": max((k.registers for k in report.kernels), default=0),
             "spills": report.spills,
-            "spilling": sum(spills > 0 for _, _, spills in kernels),
+            "spilling": spilling,
         }
-    return rows
+        if spilling or report.fault:
+            print(f"{label:42} {', '.join(spilling)} {report.fault}", flush=True)
 
 
 if __name__ == "__main__":
