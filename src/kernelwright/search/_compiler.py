@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from ..compiler import Kernel, Prepared, emit, prepare_captured
+from ..compiler.group import Group
 from ..compiler.program import Scan
 from ..targets import Candidate
-from ._families import Keep, families
+from ._families import FEW, Keep, families
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,23 @@ class _Choice:
     schedules: tuple[tuple[int, int], ...] = ()
 
 
+class _Scheduled(Protocol):
+    """What the generators of all targets have: statements that go together, and schedules, best guess first."""
+
+    @property
+    def group(self) -> Group: ...
+    @property
+    def schedules(self) -> Sequence[Any]: ...
+
+
 class CompilerProposer:
     """Our compiler as a proposer: its best guess, then families left to ATen, then coordinate descent over schedules.
 
     One thing changes at a time; the best choice so far is the centre. Kernels that do most of the work come first and
     those that do next to none are left alone, so that a small budget goes to what takes the time.
     """
+
+    fewest = FEW
 
     def __init__(self, prepared: Prepared, title: str, *, prefix: str = "") -> None:
         self.prepared = prepared
@@ -35,7 +48,7 @@ class CompilerProposer:
         self._best_cost = float("inf")
         self._choices: dict[str, _Choice] = {}
         self._variants: dict[Keep, Prepared] = {frozenset(): prepared}
-        self._families = families(prepared)
+        self._families = families(prepared, self.fewest)
         self._untried = [keep for _, keep in self._families]
         self._queue: list[tuple[int, int]] | None = None
         self._started = False
@@ -56,7 +69,7 @@ class CompilerProposer:
             if found is not None:
                 return [found]
         if self._queue is None:
-            self._queue = _by_work(self._variant(self._best.keep))
+            self._queue = _by_work(self._kernels(self._variant(self._best.keep)))
         candidates: list[Candidate] = []
         while self._queue and len(candidates) < count:
             number, position = self._queue.pop(0)
@@ -87,19 +100,26 @@ class CompilerProposer:
             pairs = re.findall(r"/k(\d+)=(\d+)", candidate.label)
             schedules = {int(kernel): int(position) for kernel, position in pairs}
             choice = _Choice(self._kept(candidate.label), tuple(sorted(schedules.items())))
-            kernels = dict(enumerate(self._variant(choice.keep).kernels))
-            fits = all(isinstance(k := kernels.get(n), Kernel) and p < len(k.schedules) for n, p in choice.schedules)
+            kernels = self._kernels(self._variant(choice.keep))
+            fits = all((k := kernels.get(n)) is not None and p < len(k.schedules) for n, p in choice.schedules)
             if not fits or self._emit(choice).digest != candidate.digest:
                 return self._best
         return self._choices[candidate.digest]
 
     def _emit(self, choice: _Choice) -> Candidate:
-        candidate = emit(self._variant(choice.keep), dict(choice.schedules), title=self._title, prefix=self._prefix)
+        candidate = self._print(self._variant(choice.keep), dict(choice.schedules))
         if choice.keep:
             head, *tail = candidate.label.split("/")
             candidate = replace(candidate, label="/".join((head, f"aten={self._name(choice.keep)}", *tail)))
         self._choices[candidate.digest] = choice
         return candidate
+
+    def _print(self, prepared: Prepared, schedules: dict[int, int]) -> Candidate:
+        return emit(prepared, schedules, title=self._title, prefix=self._prefix)
+
+    def _kernels(self, prepared: Prepared) -> Mapping[int, _Scheduled]:
+        """Those that have schedules, by the number under which a choice names them."""
+        return {n: kernel for n, kernel in enumerate(prepared.kernels) if isinstance(kernel, Kernel)}
 
     def _name(self, keep: Keep) -> str:
         """The families that a choice keeps, the fewest that cover it."""
@@ -119,20 +139,20 @@ class CompilerProposer:
 _NEGLIGIBLE = 0.05  # of the work of all kernels together
 
 
-def _by_work(prepared: Prepared) -> list[tuple[int, int]]:
+def _by_work(kernels: Mapping[int, _Scheduled]) -> list[tuple[int, int]]:
     """(kernel, schedule) pairs to try: every kernel's second choice before any kernel's third, the heaviest first."""
-    work = {n: _work(k) for n, k in enumerate(prepared.kernels) if isinstance(k, Kernel)}
+    work = {n: _work(k) for n, k in kernels.items()}
     heavy = {n: w for n, w in work.items() if w >= _NEGLIGIBLE * sum(work.values())}
     pairs = [
         (number, position)
-        for number, kernel in enumerate(prepared.kernels)
-        if isinstance(kernel, Kernel) and number in heavy
+        for number, kernel in kernels.items()
+        if number in heavy
         for position in range(1, len(kernel.schedules))
     ]
     return sorted(pairs, key=lambda pair: (pair[1], -heavy[pair[0]]))
 
 
-def _work(kernel: Kernel) -> float:
+def _work(kernel: _Scheduled) -> float:
     """Points of the iteration spaces of a kernel's statements; sizes that vary count as one."""
     total = 0.0
     for statement in kernel.group.statements:

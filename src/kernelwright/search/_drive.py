@@ -251,8 +251,11 @@ class _Search:
         return len(self.trials) < self.effort.candidates and room > 0
 
     def _build(self, candidate: Candidate) -> tuple[str, float | None]:
-        """Build into the cache: the fault as a sentence (empty if there is none), and the compiler's seconds."""
-        if not candidate.source:
+        """Build into the cache: the fault as a sentence (empty if there is none), and the compiler's seconds.
+
+        What runs on a GPU is built by the first call there, in the judge's worker.
+        """
+        if not candidate.source or candidate.target != "cpu":
             return "", None
         try:
             return "", build(candidate.source, timeout=min(120.0, max(self.left, 0.1))).seconds or None

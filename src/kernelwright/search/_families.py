@@ -17,13 +17,16 @@ Keep = frozenset[str]
 
 _CONVOLUTIONS = frozenset({"convolution"})
 _PRODUCTS = frozenset({"mm", "addmm", "bmm", "baddbmm", "linear", "matmul", "mv", "addmv"})
-_FEW = 6  # kernels: with fewer their own schedules are the better use of the time
+FEW = 6  # kernels: with fewer their own schedules are the better use of the time
 _MANY = 100  # products: an unrolled recurrence, which is a loop only as long as we generate it
 
 
-def families(prepared: Prepared) -> list[tuple[str, Keep]]:
-    """Names and nodes of the graph to leave to ATen together, those that cover most first; none for a small graph."""
-    if sum(isinstance(kernel, Kernel) for kernel in prepared.kernels) < _FEW:
+def families(prepared: Prepared, fewest: int = FEW) -> list[tuple[str, Keep]]:
+    """Names and nodes of the graph to leave to ATen together, those that cover most first.
+
+    None for a graph of less than the ``fewest`` kernels.
+    """
+    if sum(isinstance(kernel, Kernel) for kernel in prepared.kernels) < fewest:
         return []
     found: dict[str, set[str]] = {}
     for node, name in _operations(prepared.captured.graph):
@@ -55,4 +58,4 @@ def _families_of(node: fx.Node, name: str) -> tuple[str, ...]:
     return "convolution", "convolution of one point" if point else "convolution of many points"
 
 
-__all__ = ["Keep", "families"]
+__all__ = ["FEW", "Keep", "families"]

@@ -12,6 +12,7 @@ from ..targets import check_target
 from ..task import DynamicSize, Gradients, Task, load
 from ._drive import Listener, Proposer, find
 from ._effort import EFFORTS
+from ._here import can_time, sessions_for
 from ._outcome import Outcome
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def generate_task(
     ``kernelwright.lock`` in the working directory, if there is one). KeyboardInterrupt ends the search and returns the
     best so far. ``since`` (``time.monotonic``): when the budget began to run. ``captured``: the task's graph, where the
     caller has it already. ``models``: ask language models, too, and search even where the archive has a winner; what
-    they write is judged as strangers' is. For the target "triton" nothing is timed: the outcome is "unmeasured" at
-    best. Raises ``TaskError`` when the reference cannot be used, ``TargetUnknown`` for a bad target.
+    they write is judged as strangers' is. For the target "triton" without a GPU nothing is timed: the outcome is
+    "unmeasured" at best. Raises ``TaskError`` when the reference cannot be used, ``TargetUnknown`` for a bad target.
     """
     check_target(target)
     if effort not in EFFORTS:
@@ -58,7 +59,7 @@ def generate_task(
             task, propose, models, EFFORTS[effort], budget,
             target=target, archive=archive, lock=lock, on_event=listener, since=since,
         )  # fmt: skip
-    if target == "triton":
+    if not can_time(target):
         from ._unmeasured import prove
 
         return prove(
@@ -72,6 +73,7 @@ def generate_task(
         target=target,
         archive=archive,
         lock=lock,
+        sessions=sessions_for(target),
         on_event=listener,
         since=since,
     )
@@ -115,6 +117,10 @@ def _proposer(task: Task, target: str, captured: Captured | Halves | None) -> Pr
     prepared = prepare_captured(captured)
     title = f"{task.name}, by kernelwright"
     if target == "triton":
+        if can_time(target):
+            from ._device import TimedTriton
+
+            return TimedTriton(prepared, title)
         from ._triton import TritonProposer
 
         return TritonProposer(prepared, title)

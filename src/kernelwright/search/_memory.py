@@ -14,7 +14,7 @@ import kernelwright
 
 from ..archive import Archive, WinnerRow, find_entry, pinned, read_lock
 from ..judge import Verdict, measurement_from_json, verdict_from_json
-from ..machine import describe, fingerprint, versions
+from ..machine import describe, find_device, fingerprint, versions
 from ..targets import Candidate
 from ..targets.cpu import toolchain
 from ..task import Cost, Task
@@ -43,13 +43,12 @@ class Memory:
 
     def __init__(self, archive: Archive, task: Task, target: str) -> None:
         self._archive, self._task, self._target = archive, task, target
-        machine = describe()
-        self._machine = fingerprint(machine)
+        self._machine, machine = machine_of(target)
         self._classes = shape_class(task)
         self._toolchain = toolchain_of(target)
         # A task with a key is known without its payload, which is the user's data.
         archive.record_task(replace(task, payload=b"") if task.key else task)
-        archive.record_machine(self._machine, asdict(machine))
+        archive.record_machine(self._machine, machine)
 
     def recall(self, level: int, budget: float, lock: Path | None = None) -> Recalled | None:
         """The winner for this task on this machine; the lock file's pin goes before the archive's own choice.
@@ -138,12 +137,21 @@ class Memory:
         return pinned(self._archive, pin, machine=self._machine, toolchain=self._toolchain)
 
 
+def machine_of(target: str) -> tuple[str, dict[str, Any]]:
+    """The fingerprint and the description of what a target's kernels are judged on here: the GPU, if there is one."""
+    machine, gpu = describe(), find_device() if target in ("triton", "cuda") else None
+    if gpu is None:
+        return fingerprint(machine), asdict(machine)
+    return gpu.fingerprint, {**asdict(machine), "gpu": asdict(gpu)}
+
+
 def toolchain_of(target: str) -> str:
     """What decides the machine code of this target's sources here."""
     if target == "triton":
         from ..targets.triton import toolchain as triton_toolchain
 
-        return triton_toolchain()
+        gpu = find_device()
+        return f"{triton_toolchain()}, run on {gpu.architecture}" if gpu is not None else triton_toolchain()
     return toolchain()
 
 
