@@ -29,7 +29,7 @@ _NAMES = {
     "jacobi": r"jacobi|stencil|sweep",
     "cg": r"cg|conj|gradient",
 }
-_CROWD = (1, 2, 4, 8, 4, 4, 4)  # threads of the calls on the largest case: more than cores, where races show
+_CROWD = (1, 2, 4, 8, 4)  # threads of the calls on the largest case: more than cores, where races show
 _PARALLEL = ("OpenMP", "threads", "Numba")  # models whose threads can be seen
 
 
