@@ -13,7 +13,7 @@ from ..targets import Candidate
 from ..task import Task, from_source
 from ._rules import read_labels
 from ._session import Session
-from ._submission import python_fault, read_submission
+from ._submission import python_fault, read_file, with_plan
 from ._verdict import Check, Label, Verdict
 
 _OURS = ("baseline", "compiler")  # proposers whose candidates this program has written itself
@@ -74,8 +74,9 @@ class Judge:
         begin = self._clock()
         if not isinstance(task, Task):
             task = from_source(str(task))
+        from_file = not isinstance(candidate, Candidate)
         if not isinstance(candidate, Candidate):
-            candidate = read_submission(Path(candidate), task)
+            candidate = read_file(Path(candidate), task)
         read = self._clock()
         fault = python_fault(candidate.source) if candidate.target == "python" else ""
         labels = () if fault else read_labels(candidate)
@@ -86,6 +87,8 @@ class Judge:
         banned = next((label for label in labels if label.forbidden), None)
         if banned is not None:
             return Verdict("rejected", _sentence(banned), "rules", (), ruled - begin, labels, phases=phases)
+        if from_file:  # only now: how it is called follows from running the task, which takes longer than reading
+            candidate = with_plan(candidate, task)
         verdict = self._verify(task, candidate, recorded, ruled)
         verdict = replace(verdict, phases=(*phases, *verdict.phases), seconds=self._clock() - begin)
         return replace(verdict, labels=(*labels, *verdict.labels))
@@ -127,17 +130,21 @@ def judge(
     time_limit: float = 60.0,
     memory_limit: int | None = None,
     unsafe: bool = False,
+    gradients: bool = False,
 ) -> Verdict:
     """The verdict on one candidate: is it right, and if not, the one reason why.
 
     ``task`` is a ``Task`` or the SOURCE of one; ``candidate`` a ``Candidate`` or the path of a submission: a C or C++
-    source, a shared object with the entry ``__tvm_ffi_main``, or a Python file with ``class ModelNew``. See
-    :class:`Judge` for the options and errors.
+    source, a shared object with the entry ``__tvm_ffi_main``, or a Python file with ``class ModelNew``. ``gradients``:
+    those in all floating inputs and in the parameters are judged as well, also where no input asks for them. See
+    :class:`Judge` for the other options and errors.
 
     >>> verdict = kernelwright.judge("softmax.py", "my_softmax.cpp")  # doctest: +SKIP
     >>> verdict.status, verdict.category  # doctest: +SKIP
     ('rejected', 'value')
     """
+    if gradients:
+        task = replace(task if isinstance(task, Task) else from_source(str(task)), gradients=True)
     with Judge(time_limit=time_limit, memory_limit=memory_limit, unsafe=unsafe) as it:
         return it.judge(task, candidate)
 

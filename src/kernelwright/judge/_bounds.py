@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 _BLOCK = 16
-_TILE = 1 << 16  # elements
+_TILE = 1 << 15  # elements: as many as torch hands to one thread, for to wake another costs more than it saves
 _EAGER_FACTOR = {torch.float16: 3.0, torch.bfloat16: 3.0}
 _EAGER_FACTOR_DEFAULT = 6.0
 _LOOSE = 1e-2  # relative error where the reference itself overflows and so proves little
@@ -73,9 +73,15 @@ def amplitude(dtype: torch.dtype, length: int) -> float:
     return 2.0 * work_eps(dtype) * max(1.0, 0.25 * math.sqrt(length))
 
 
+def rounding_share(dtype: torch.dtype, length: int) -> float:
+    """What rounding alone may do to an element, relative to it: a chain of them, partial sums, the stored dtype."""
+    info = torch.finfo(dtype)
+    return work_eps(dtype) * (4.0 + 0.06 * math.sqrt(length)) + (info.eps if info.bits < 32 else 0.0)
+
+
 def expect(value: torch.Tensor, eager: torch.Tensor, perturbed: Sequence[torch.Tensor], length: int) -> Expected:
     """Bound of every element of an output; ``length`` is the longest reduction in the reference."""
-    value, eager, perturbed = _real(value), _real(eager), [_real(p) for p in perturbed]
+    value, eager, perturbed = real_view(value), real_view(eager), [real_view(p) for p in perturbed]
     if not eager.is_floating_point():
         ties = value != eager
         for other in perturbed:
@@ -89,11 +95,11 @@ def expect(value: torch.Tensor, eager: torch.Tensor, perturbed: Sequence[torch.T
             free |= _kind(other.to(eager.dtype)) != _kind(value.to(eager.dtype))
     bound = torch.empty(value.shape, dtype=torch.float64)
     eps, info = work_eps(eager.dtype), torch.finfo(eager.dtype)
-    relative = eps * (4.0 + 0.06 * math.sqrt(length)) + (info.eps if info.bits < 32 else 0.0)
+    relative = rounding_share(eager.dtype, length)
     factor = _EAGER_FACTOR.get(eager.dtype, _EAGER_FACTOR_DEFAULT)
     size = value if finite else torch.where(torch.isfinite(value.to(eager.dtype)), value, 0.0)
     floor = _row_rms(size).mul_(2.0 * eps).add_(info.tiny)
-    for out, mine, its, low, exact, *others in _tiles(bound, size, eager, floor, value, *perturbed):
+    for out, mine, its, low, exact, *others in tiles(bound, size, eager, floor, value, *perturbed):
         mine = mine.abs()
         own = _typical(_difference(its, exact), mine).mul_(factor)
         if others:
@@ -105,7 +111,7 @@ def expect(value: torch.Tensor, eager: torch.Tensor, perturbed: Sequence[torch.T
 def widen(expected: Expected, more: Sequence[torch.Tensor]) -> Expected:
     """The same truth with what further runs of the reference, each off by honest rounding, say about its bound."""
     value, eager = expected.value, expected.eager
-    more = [_real(m) for m in more]
+    more = [real_view(m) for m in more]
     if expected.bound is None:
         ties = expected.free.clone() if expected.free is not None else torch.zeros_like(value, dtype=torch.bool)
         for other in more:
@@ -119,7 +125,7 @@ def widen(expected: Expected, more: Sequence[torch.Tensor]) -> Expected:
         for other in more:
             free |= _kind(other.to(eager.dtype)) != stored
     bound = torch.empty_like(expected.bound)
-    for out, old, exact, *others in _tiles(bound, expected.bound, value, *more):
+    for out, old, exact, *others in tiles(bound, expected.bound, value, *more):
         size = exact.abs() if finite else exact.abs().nan_to_num_(nan=0.0, posinf=0.0)
         torch.maximum(old, _typical(_spread(others, exact), size).mul_(2.0), out=out)
     return Expected(value, eager, bound, free, finite)
@@ -164,7 +170,7 @@ def _worst(expected: Expected, got: torch.Tensor) -> float:
     """The largest error in units of the bound; NaN when there is one."""
     assert expected.bound is not None
     worst = 0.0
-    for exact, bound, mine in _tiles(expected.value, expected.bound, got):
+    for exact, bound, mine in tiles(expected.value, expected.bound, got):
         error = float(_absolute(mine, exact).div_(bound).max())
         if not error <= worst:
             worst = error
@@ -248,7 +254,7 @@ def _row_rms(size: torch.Tensor) -> torch.Tensor:
     return torch.linalg.vector_norm(size, dim=-1, keepdim=True) / math.sqrt(size.shape[-1])
 
 
-def _tiles(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+def tiles(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
     """Contiguous pieces of tensors of one shape (or of one column) that stay in a core's cache while they are used.
 
     Passes over whole tensors would go through memory, and each temporary would be paged in anew.
@@ -267,7 +273,7 @@ def _tiles(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
             yield tuple(t[r : r + height] if t.shape[1] < columns else t[r : r + height, c:end] for t in flat)
 
 
-def _real(x: torch.Tensor) -> torch.Tensor:
+def real_view(x: torch.Tensor) -> torch.Tensor:
     return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
 
-from ..errors import OutsideDomain
-from ..targets import SUBMITTED, Candidate, Construction, PythonCandidate, load, plan_from_json
-from ..task import Task, init_inputs
+from ..errors import NoGradient, OutsideDomain
+from ..targets import SUBMITTED, Candidate, Construction, PythonCandidate, carries_gradients, load, plan_from_json
+from ..task import Differentiated, Task, init_inputs
 from ..task import load as load_task
-from ._arena import GUARD, PATTERN, Arena, Slot, aliases, dtype_name, span
+from ._arena import GUARD, PATTERN, Arena, Slot, aliases, check_slots, dtype_name, span
 from ._clock import Clock, HostClock
 from ._protocol import Message
 
@@ -23,30 +24,55 @@ _HEADROOM = 64  # bytes: guarded blocks start on a cache line
 
 
 class GuardedMemory:
-    """An allocator for outputs: filled with NaN, a pattern before and behind, checked afterwards."""
+    """An allocator for outputs: filled with NaN, a pattern before and behind, checked afterwards.
+
+    Blocks are used again by the calls of the next case (:meth:`reclaim`): fresh memory is paged in, which takes longer
+    than all that is done to it.
+    """
 
     def __init__(self, device: str = "cpu") -> None:
         self.active, self.device = False, device
         self._blocks: list[tuple[torch.Tensor, int, int]] = []
+        self._spare: list[torch.Tensor] = []
 
     def __call__(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         if not self.active:
             return torch.empty_strided(shape, strides, dtype=dtype, device=self.device)
         size = span(shape, strides) * dtype.itemsize
-        block = torch.full((size + 2 * GUARD + _HEADROOM,), PATTERN, dtype=torch.uint8, device=self.device)
+        block = self._block(size + 2 * GUARD + _HEADROOM)
         start = GUARD + (-(block.data_ptr() + GUARD)) % _HEADROOM
         self._blocks.append((block, start, start + size))
         if size == 0:
             return torch.empty_strided(shape, strides, dtype=dtype, device=self.device)
         return block[start : start + size].view(dtype).as_strided(shape, strides)
 
+    def _block(self, size: int) -> torch.Tensor:
+        for k, block in enumerate(self._spare):
+            if block.numel() == size:
+                return self._spare.pop(k).fill_(PATTERN)
+        return torch.full((size,), PATTERN, dtype=torch.uint8, device=self.device)
+
     def intact(self) -> bool:
-        """Was nothing written outside the blocks handed out since the last call? Forgets them."""
-        blocks, self._blocks = self._blocks, []
+        """Was nothing written outside the blocks handed out since they were last reclaimed?"""
         return all(
             bool((block[:start] == PATTERN).all()) and bool((block[end:] == PATTERN).all())
-            for block, start, end in blocks
+            for block, start, end in self._blocks
         )
+
+    def reclaim(self) -> None:
+        """The results in these blocks are needed no longer. One case's blocks are kept for the next."""
+        self._spare, self._blocks = [block for block, _, _ in self._blocks], []
+
+
+@dataclass
+class _Called:
+    """Calls that were made: their arguments, and where their results go."""
+
+    outputs: Arena
+    args: list[tuple[Any, ...]]
+    results: list[Any]
+    sequence: list[int]
+    places: list[list[Slot]]
 
 
 class CandidateHost:
@@ -59,6 +85,9 @@ class CandidateHost:
         self.memory = GuardedMemory()
         self.call: Callable[..., Any] | None = None
         self.loaded = ""
+        self.held: _Called | None = None  # until the cotangents are known
+        self.inputs: Arena | None = None
+        self.outputs: Arena | None = None
 
     def open(self, task: Task, state: dict[str, Any], changed: Sequence[str], descriptor: int) -> Message:
         """Load the task; its state moves into the oracle's memory, so that both compute with the same weights."""
@@ -97,7 +126,7 @@ class CandidateHost:
         self.bind_shared_state()
         self.call = self.bring_to_life(candidate, self.memory)
         self.loaded = candidate.target
-        return {"missing": list(getattr(self.call, "missing", ()))}
+        return {"missing": list(getattr(self.candidate, "missing", ()))}
 
     def bring_to_life(self, candidate: Candidate, allocate: Allocate | None = None) -> Callable[..., Any]:
         """Make a candidate callable; only here may it be one that others handed in."""
@@ -106,39 +135,81 @@ class CandidateHost:
             inputs, seed = init_inputs(self.task)
             dtype = None if self.task.dtype == "float32" else getattr(torch, self.task.dtype)
             options["construction"] = Construction(inputs, seed, dtype)
-        if candidate.target == "triton":
+        if candidate.target in ("triton", "cuda"):
             options["interpreted"] = self.interprets
-        return load(candidate, self.reference.call, self.reference.state, **options)
+        asked = self.reference.gradients
+        if asked is None:
+            return load(candidate, self.reference.call, self.reference.state, **options)
+        if not carries_gradients(candidate):
+            raise NoGradient(
+                f"native code without a backward kernel gives no gradients although the task asks for gradients in "
+                f"{asked.asked.listed}"
+            )
+        made = load(candidate, asked.inner, self.reference.state, **options)
+        if isinstance(made, PythonCandidate):
+            return asked.around(made, *made.trained(asked.asked.parameters))
+        return asked.around(made)
 
     def run(self, case: Message, descriptors: Sequence[int]) -> Message:
         """Call the candidate on the case's sets in the case's order; its outputs go where the case says."""
         assert self.call is not None
         sets = [[Slot.from_json(s) for s in one["slots"]] for one in case["sets"]]
         places = [[Slot.from_json(s) for s in run] for run in case["outputs"]]
-        inputs = Arena.attach(os.dup(descriptors[0]), [s for one in sets for s in one])
-        outputs = Arena.attach(os.dup(descriptors[1]), [s for run in places for s in run])
+        inputs = self.inputs = _attach(self.inputs, descriptors[0], [s for one in sets for s in one])
+        outputs = self.outputs = _attach(self.outputs, descriptors[1], [s for run in places for s in run])
         args = [self.arguments(inputs, one, data["others"]) for one, data in zip(sets, case["sets"], strict=True)]
         results = []
         self.read_state()
-        if isinstance(self.call, PythonCandidate):
-            self.call.follow()
+        if isinstance(self.candidate, PythonCandidate):
+            self.candidate.follow()
         self.memory.active = bool(case["guard"])
+        self.held = None
+        self.memory.reclaim()
         try:
             for index in case["sequence"]:
                 self.restore_state()
                 with torch.no_grad():
-                    results.append(self.call(*args[index]))
+                    results.append(self._begin(args[index]))
         except OutsideDomain as error:
             return {"refused": str(error)}
         finally:
             self.memory.active = False
+        done = _Called(outputs, args, results, list(case["sequence"]), places)
+        if isinstance(self.call, Differentiated):
+            self.held = done
+            return {}
+        return self._describe(done)
+
+    def finish(self) -> Message:
+        """The backward passes of the calls that were made, in their order; the cotangents are there now."""
+        assert isinstance(self.call, Differentiated)
+        done, self.held = self.held, None
+        assert done is not None
+        self.memory.active = True
+        try:
+            for k, index in enumerate(done.sequence):
+                done.results[k] = self.call.finish(done.results[k], done.args[index][-1])
+        finally:
+            self.memory.active = False
+        return self._describe(done)
+
+    def _begin(self, args: tuple[Any, ...]) -> Any:
+        """A call; where gradients are asked for, its forward pass."""
+        assert self.call is not None
+        return self.call.start(args[:-1]) if isinstance(self.call, Differentiated) else self.call(*args)
+
+    @property
+    def candidate(self) -> Any:
+        """What was loaded, without what is around it."""
+        return self.call.call if isinstance(self.call, Differentiated) else self.call
+
+    def _describe(self, done: _Called) -> Message:
         # Only now: an output that a later call overwrote is wrong.
-        runs = [describe_run(r, outputs, slots, args) for r, slots in zip(results, places, strict=True)]
+        pairs = zip(done.results, done.places, strict=True)
+        runs = [describe_run(result, done.outputs, slots, done.args) for result, slots in pairs]
         intact = self.memory.intact()
-        del args, results
+        done.args, done.results = [], []
         gc.collect(0)
-        inputs.close()
-        outputs.close()
         return {"runs": runs, "intact": intact}
 
     def arguments(self, arena: Arena, slots: Sequence[Slot], others: Sequence[Any]) -> tuple[Any, ...]:
@@ -153,6 +224,16 @@ class CandidateHost:
                 value = next(values)
                 built.append(leaf if value is None else value)
         return pytree.tree_unflatten(built, spec)
+
+
+def _attach(mapped: Arena | None, descriptor: int, slots: Sequence[Slot]) -> Arena:
+    """The mapping of the case before, where the oracle uses its memory again: to page it in anew takes longer."""
+    if mapped is not None and os.path.sameopenfile(mapped.descriptor, descriptor):
+        check_slots(slots, mapped.size)
+        return mapped
+    if mapped is not None:
+        mapped.close()
+    return Arena.attach(os.dup(descriptor), slots)
 
 
 def describe_run(result: Any, arena: Arena, places: Sequence[Slot], args: Sequence[Any]) -> Message:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..errors import NoGradient, ReferenceFailed, TaskError
+from ..errors import ReferenceFailed, TaskError
 from ..targets import EntryCall, InputSpec, Plan, SymbolSpec, TensorSpec
 from ..task import Reference, Task, load
 
@@ -35,14 +35,14 @@ class _Run:
     state: Mapping[str, Tensor]
 
 
-def interface(task: Task) -> Plan:
-    """The plan by which the one entry of a submission is called. Executes the task's own code."""
+def interface(task: Task) -> Plan | None:
+    """The plan by which the one entry of a submission is called. Executes the task's own code.
+
+    None for a task with gradients, which one entry cannot give: whoever loads such a candidate says so.
+    """
     reference = load(task)
     if reference.gradients is not None:
-        raise NoGradient(
-            f"a C or C++ source or a shared object has no gradients, and {task.name} asks for gradients in "
-            f"{reference.gradients.asked.listed}; hand in a Python file whose ModelNew gives them"
-        )
+        return None
     run = _run(task, reference)
     symbols, names = _symbols(task, run)
     inputs = [InputSpec(("arg", k), _spec(f"x{k}", t, names)) for k, t in enumerate(run.args)]

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from ..errors import InputsInvalid
+import torch
+
+from ..errors import InputsInvalid, ReferenceFailed
 from ..task import Task, load
 from ._arena import Arena, Slot, aliases, arena_size, lay_out, uniquely
 from ._form import check_form
@@ -62,6 +64,9 @@ class Oracle:
         self.examined, self.counted = health.truth, health.cost
         arena, slots = self._share_state()
         copied = self.runner.pristine or self.runner.changed_args  # then the answers are clones, which alias nothing
+        first = self.examined.returned - len(self.examined.gradients)  # a gradient may be a cotangent as it is
+        shared = aliases(health.answer.tensors[:first], tensor_leaves(self.given))
+        shared += range(first, self.examined.returned)
         return {
             "state": {name: slot.to_json() for name, slot in slots.items()},
             "changed": list(self.runner.pristine),
@@ -74,7 +79,8 @@ class Oracle:
             "double_fault": self.runner.double_fault,
             "length": self.truths.length,
             "dynamic_sizes": default_sizes(task, self.given),
-            "aliases": None if copied else aliases(health.answer.tensors, tensor_leaves(self.given)),
+            "aliases": None if copied else shared,
+            "gradients": list(self.examined.gradients),
         }, [arena.descriptor]
 
     def screen(self, seed: int) -> Message:
@@ -118,17 +124,19 @@ class Oracle:
         layout: str,
         fresh: bool = True,
         state: int = 0,
+        later: bool = False,
     ) -> tuple[Message, list[int]]:
         """Draw sets given by (seed, structure), find their truths, and lay them out for the candidate.
 
-        ``state`` is the seed of the parameters that reference and candidate compute with (0: the task's own). Raises
-        ``TaskError`` when the reference is not defined for what was drawn.
+        ``state`` is the seed of the parameters that reference and candidate compute with (0: the task's own);
+        ``later``: float64 is asked when a comparison needs it. Raises ``TaskError`` when the reference is not defined
+        for what was drawn.
         """
         wanted = {int(k): v for k, v in sizes.items()}
         keys = [(seed, structure, tuple(wanted.items()), state) for seed, structure in sets]
         for key in keys:
             if key not in self.known:
-                found = self._find(key[0], key[1], wanted, state)
+                found = self._find(key[0], key[1], wanted, state, later)
                 self._forget(keys)
                 self.known[key] = found
         self.runner.use_state(state, self.given)
@@ -155,25 +163,39 @@ class Oracle:
             "outputs": [[slot.to_json() for slot in run] for run in output_slots],
         }, [self.inputs.descriptor, self.outputs.descriptor]
 
-    def _find(self, seed: int, structure: str, sizes: dict[int, int], state: int) -> tuple[tuple[Any, ...], Truth]:
+    def _find(
+        self, seed: int, structure: str, sizes: dict[int, int], state: int, later: bool
+    ) -> tuple[tuple[Any, ...], Truth]:
         self.runner.use_state(0)  # what may be drawn is found out with the task's own state
         drawn = draw(self.task, self.runner.reference, seed, structure, sizes)
         self.runner.use_state(state, self.given)
-        truth = self.truths.find(drawn)
+        truth = self.truths.find(drawn, later=later)
         if state and any(t.is_floating_point() and bool(t.isnan().any()) for t in truth.eager.tensors):
             raise InputsInvalid(f"The reference of {self.task.name} returns NaN with other parameters.")
         return drawn, truth
 
     def _forget(self, wanted: Sequence[_Key]) -> None:
-        """Drop the oldest truths that nobody asked for until the rest may stay."""
+        """Drop truths that cost little, and the oldest that nobody asked for until the rest may stay."""
         room = min(_KNOWN_BYTES, self.memory_limit // 8)
+        for key in [k for k in self.known if k not in wanted]:
+            if not self.known[key][1].expected:  # to draw them again takes no longer than to page memory in
+                del self.known[key]
         for key in [k for k in self.known if k not in wanted]:
             if sum(truth.bytes for _, truth in self.known.values()) <= room:
                 break
             del self.known[key]
 
     def check(self, reply: Message) -> Message:
-        """Compare what the candidate left behind with the truth of the case that was prepared last."""
+        """Compare what the candidate left behind with the truth of the case that was prepared last.
+
+        ``unknown``: the reference does not say what is right, which is found out when float64 is asked for.
+        """
+        try:
+            return self._check(reply)
+        except ReferenceFailed as fault:
+            return {"unknown": str(fault)}
+
+    def _check(self, reply: Message) -> Message:
         case = self.case
         assert case is not None
         if self.inputs is None or self.outputs is None:
@@ -190,7 +212,7 @@ class Oracle:
         result = self._check_changes(case)
         if "category" in result:
             return result
-        empty = all(e.value.numel() == 0 for index in case.sequence for e in case.truths[index].expected)
+        empty = all(t.numel() == 0 for index in case.sequence for t in case.truths[index].eager.tensors)
         return {"error": max(worst, result["error"]), "compared": compared, "empty": empty}
 
     def _check_memory(self, case: _Case) -> Message | None:
@@ -207,7 +229,7 @@ class Oracle:
         for args, run in zip(case.args, case.input_slots, strict=True):
             for k, (tensor, slot) in enumerate(zip(tensor_leaves(args), run, strict=True)):
                 if k not in self.runner.changed_args and not same_bits(tensor, self.inputs.tensor(slot)):
-                    return {"category": "input-mutated", "detail": f"it changed the values of tensor argument {k}"}
+                    return {"category": "input-mutated", "detail": f"it changed the values of {self._argument(args, k)}"}
         state = self.runner.reference.state
         for name, slot in self.state_slots.items():
             if name not in self.runner.pristine and not same_bits(state[name].detach(), self.state_arena.tensor(slot)):
@@ -224,7 +246,8 @@ class Oracle:
         for k, slot in enumerate(slots):
             result = self.truths.compare(truth, k, self.outputs.tensor(slot).clone())
             if result.category:
-                return {"category": result.category, "error": result.error, "detail": f"output {k}: {result.detail}"}
+                title = truth.title(k)
+                return {"category": result.category, "error": result.error, "detail": f"{title}: {result.detail}"}
             worst, compared = max(worst, result.error), compared + result.compared
         return {"error": worst, "compared": compared}
 
@@ -282,7 +305,7 @@ class Oracle:
                 index = int(run["set"])
                 if index not in self.timed_truths:
                     self.runner.use_state(0)
-                    self.timed_truths[index] = self.truths.find(self.timed[index])
+                    self.timed_truths[index] = self.truths.find(self.timed[index], later=True)
                 slots = [Slot.from_json(s) for s in run["slots"]]
                 result = self._check_run(self.timed_truths[index], run, slots)
                 if "category" in result:
@@ -298,6 +321,23 @@ class Oracle:
 
     # ── memory ──
 
+    def reveal(self) -> Message:
+        """Write the cotangents of a case, which were kept back until its forward passes were done."""
+        assert self.case is not None
+        assert self.inputs is not None
+        for args, run in zip(self.case.args, self.case.input_slots, strict=True):
+            held = self._cotangents(args)
+            for tensor, slot in zip(held, run[len(run) - len(held) :], strict=True):
+                uniquely(self.inputs.tensor(slot)).copy_(tensor)
+        return {}
+
+    def _argument(self, args: tuple[Any, ...], k: int) -> str:
+        first = len(tensor_leaves(args)) - len(self._cotangents(args))
+        return f"tensor argument {k}" if k < first else f"cotangent {k - first}"
+
+    def _cotangents(self, args: tuple[Any, ...]) -> Sequence[torch.Tensor]:
+        return () if self.runner.reference.gradients is None else args[-1]
+
     def _write_inputs(self) -> None:
         assert self.case is not None
         assert self.inputs is not None
@@ -305,7 +345,8 @@ class Oracle:
         self.inputs.fill_pattern()
         self.outputs.fill_pattern()
         for args, run in zip(self.case.args, self.case.input_slots, strict=True):
-            for tensor, slot in zip(tensor_leaves(args), run, strict=True):
+            held = len(self._cotangents(args))
+            for tensor, slot in list(zip(tensor_leaves(args), run, strict=True))[: len(run) - held]:
                 uniquely(self.inputs.tensor(slot)).copy_(uniquely(tensor.detach()))
         for name, tensor in self.runner.pristine.items():
             self.state_arena.tensor(self.state_slots[name]).copy_(tensor)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
-from ._arena import Arena, Slot, arena_size, lay_out, span, uniquely
+from ._arena import Arena, Slot, arena_size, lay_out, uniquely
 from ._candidate import CandidateHost, candidate_from_json, describe_run
 from ._protocol import Message
 from ._reference import same_bits, tensor_leaves
@@ -38,7 +38,7 @@ class Rounds:
         self.contenders: dict[str, Callable[..., Any]] = {}
         self.results: list[Any] = []
         self.called: list[int] = []
-        self.shelf = _Shelf()
+        self.shelf: _Shelf | None = None
 
     def take_sets(self, sets: Sequence[Message], descriptor: int) -> Message:
         """The arguments lie where the oracle writes them: no copy is made that could be looked at beforehand."""
@@ -49,6 +49,14 @@ class Rounds:
             self.host.arguments(self.arena, one, data["others"]) for one, data in zip(slots, sets, strict=True)
         ]
         self.host.bind_own_state()
+        return {}
+
+    def take_shelf(self, slots: Sequence[Sequence[Any]], descriptor: int) -> Message:
+        """Memory that the judge sees, too, for the results of calls that nobody times: slots by call."""
+        places = [[Slot.from_json(s) for s in one] for one in slots]
+        arena = Arena.attach(descriptor, [s for one in places for s in one])
+        arena.close()  # the mapping stays
+        self.shelf = _Shelf(arena, places)
         return {}
 
     def add(self, data: Message) -> Message:
@@ -70,20 +78,24 @@ class Rounds:
         self.host.restore_state()
         return {}
 
-    def go(self, name: str, calls: Sequence[int], copied: bool = False) -> Message:
+    def go(self, name: str, calls: Sequence[int], shelved: bool = False) -> Message:
         """The only thing that is timed. Where the results lie is all that is said.
 
-        ``copied``: results are moved to one block, where hundreds do not keep the heap from being used again.
+        ``shelved``: each is copied to its place on the shelf, so that hundreds do not keep the heap from being used
+        again, and the judge need not read them out of this process.
         """
         results: list[Any] = []
+        places: list[list[int]] = []  # none for those on the shelf
         if calls:
-            call = self.contenders[name]
+            call, shelf = self.contenders[name], self.shelf if shelved else None
             with torch.no_grad():
                 for k in calls:
                     result = call(*self.args[k])
-                    results.append(self.shelf.put(result, len(results), len(calls)) if copied else result)
+                    held = shelf.put(result, len(results)) if shelf is not None else None
+                    results.append(result if held is None else held)
+                    places.append(_addresses(result) if held is None else [])
         self.results, self.called = results, list(calls)
-        return {"at": [_addresses(result) for result in results]}
+        return {"at": places}
 
     def describe(self, chosen: Sequence[int]) -> Message:
         """Shapes, strides and structure of the chosen results."""
@@ -97,25 +109,20 @@ class Rounds:
 
 
 class _Shelf:
-    """Room for many results of one form, taken from the heap once."""
+    """Room for many results of one form."""
 
-    def __init__(self) -> None:
-        self.blocks: list[torch.Tensor] = []
+    def __init__(self, arena: Arena, places: Sequence[Sequence[Slot]]) -> None:
+        self.places = [[arena.tensor(slot) for slot in one] for one in places]
 
-    def put(self, result: Any, k: int, count: int) -> Any:
-        """The copy at place ``k`` of ``count``; the result itself where it is not of the form that the others have."""
+    def put(self, result: Any, k: int) -> Any:
+        """The copy at place ``k``; None where the result is not of the form that is expected."""
         leaves, spec = pytree.tree_flatten(result)
         tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-        if k == 0 and (not self.blocks or self.blocks[0].shape[0] < count):
-            self.blocks = [
-                torch.empty_strided((count, *t.shape), (span(t.shape, t.stride()), *t.stride()), dtype=t.dtype)
-                for t in tensors
-            ]
-        forms = [(b.shape[1:], b.stride()[1:], b.dtype) for b in self.blocks]
+        forms = [(place.shape, place.stride(), place.dtype) for place in self.places[k]]
         if forms != [(t.shape, t.stride(), t.dtype) for t in tensors]:
-            return result
-        places = iter(self.blocks)
-        with_copies = [_copied(next(places)[k], leaf) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
+            return None
+        places = iter(self.places[k])
+        with_copies = [_copied(next(places), leaf) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
         return pytree.tree_unflatten(with_copies, spec)
 
 
@@ -126,30 +133,33 @@ class Fresh:
         self.oracle = oracle
         self.arenas: list[Arena] = []
 
-    def open(self, count: int, seed: int) -> tuple[Message, list[int]]:
-        """Memory for so many sets of arguments, twice: what a candidate does to its own never reaches a rival."""
+    def open(self, count: int, seed: int, rivals: bool) -> tuple[Message, list[int]]:
+        """Memory for so many sets of arguments; rivals have theirs apart, which no candidate reaches."""
         args = self._draw([seed])[0]
         one = [(t.shape, strides_for(t, "same"), t.dtype) for t in tensor_leaves(args)]
         self.slots = lay_out(one * count)
         self.per_set = len(one)
         for arena in self.arenas:
             arena.close()
-        self.arenas = [Arena.create(arena_size(self.slots)) for _ in range(2)]
+        self.arenas = [Arena.create(arena_size(self.slots)) for _ in range(1 + rivals)]
         described = [describe_set(args, self._of(k)) for k in range(count)]
-        self.write([seed] * count)
+        self._store([args] * count)
         return {"sets": described}, [arena.descriptor for arena in self.arenas]
 
     def write(self, seeds: Sequence[int]) -> Message:
         """Draw and write; the truth about them is found when it is asked for."""
         self.oracle.runner.use_state(0)
-        self.oracle.timed = dict(enumerate(self._draw(seeds)))
+        self._store(self._draw(seeds))
+        return {}
+
+    def _store(self, sets: Sequence[tuple[Any, ...]]) -> None:
+        self.oracle.timed = dict(enumerate(sets))
         self.oracle.timed_truths = {}
         for arena in self.arenas:
             arena.fill_pattern()
             for k, args in self.oracle.timed.items():
                 for tensor, slot in zip(tensor_leaves(args), self._of(k), strict=True):
                     uniquely(arena.tensor(slot)).copy_(uniquely(tensor.detach()))
-        return {}
 
     def check(self, runs: Sequence[Message], descriptor: int) -> Message:
         """Are the inputs as they were, and the outputs right?"""

@@ -31,22 +31,38 @@ from ._interface import interface
 PROPOSER = "submission"
 _LANGUAGES = {".c": "c", ".cc": "c++", ".cpp": "c++", ".cxx": "c++"}
 _LARGEST = 64 << 20
-SUFFIXES = (*_LANGUAGES, ".so", ".py")
+SUFFIXES = (*_LANGUAGES, ".so", ".py", ".cu")
 
 
 def read_submission(path: Path, task: Task) -> Candidate:
     """The candidate in a file. Raises ``SubmissionInvalid`` for a file that is none, ``TaskError`` for a bad task."""
+    return with_plan(read_file(path, task), task)
+
+
+def with_plan(candidate: Candidate, task: Task) -> Candidate:
+    """A candidate that :func:`read_file` has read, with the plan of its one entry. Executes the task's own code."""
+    if candidate.plan is None and candidate.target in ("cpu", "so", "cuda"):
+        return replace(candidate, plan=interface(task))
+    return candidate
+
+
+def read_file(path: Path, task: Task) -> Candidate:
+    """The candidate in a file as far as reading tells: no plan yet where that follows from running the task."""
     if path.suffix not in SUFFIXES:
         raise SubmissionInvalid(
             f"CANDIDATE is {str(path)!r}; it must be a C or C++ source ({', '.join(_LANGUAGES)}), "
-            f"a shared object (.so) or a Python file with class {CLASS} (.py)."
+            f"a shared object (.so), CUDA C++ with a launch table (.cu) or a Python file with class {CLASS} (.py)."
         )
     content = _read(path)
     if path.suffix == ".so":
         if not content.startswith(b"\x7fELF"):
             raise SubmissionInvalid(f"{path} is no shared object: it does not begin as an ELF file does.")
-        return Candidate("so", PROPOSER, encode(content), interface(task), label=path.name)
+        return Candidate("so", PROPOSER, encode(content), None, label=path.name)
     text = _text(path, content)
+    if path.suffix == ".cu":
+        own_plan = _own_plan(path, text, PLAN_MARK) if text.startswith(PLAN_MARK) else None
+        source = text if own_plan is None else text.partition("\n")[2]
+        return Candidate("cuda", PROPOSER, source, own_plan, label=path.name)
     if path.suffix == ".py" and text.startswith(PYTHON_PLAN_MARK):
         source = text.partition("\n")[2]
         return Candidate("triton", PROPOSER, source, _own_plan(path, text, PYTHON_PLAN_MARK), label=path.name)
@@ -58,7 +74,7 @@ def read_submission(path: Path, task: Task) -> Candidate:
     if text.startswith(PLAN_MARK):
         source = text.partition("\n")[2]  # the very candidate that was written to the file, with its digest
         return Candidate("cpu", PROPOSER, source, _own_plan(path, text, PLAN_MARK), label=path.name)
-    return Candidate("cpu", PROPOSER, plain(text, _LANGUAGES[path.suffix]), interface(task), label=path.name)
+    return Candidate("cpu", PROPOSER, plain(text, _LANGUAGES[path.suffix]), None, label=path.name)
 
 
 def fits(file: Standalone, task: Task) -> bool:

@@ -10,10 +10,12 @@ for the n-th call does not know n. In the first rounds it may go on after its an
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..targets import Candidate
+from ._arena import Arena
 from ._reference import same_bits
 from ._trial import BATCH_BYTES, Trial, blamed, rejection
 
@@ -46,11 +48,15 @@ class Tail(Trial):
         self.wanted = self.rng.randint(*_CALLS)
         self.calls = 0  # that were compared
         self.each = 1e-2  # seconds that a call took in the best round so far, with all that belongs to it
+        self.shelf: Arena | None = None  # where the candidate puts results
+        self.models: Arena | None = None  # one result for each set of the round, at the set's place
+        self.known: set[int] = set()  # sets that have one
 
     def run_calls(self) -> None:
         """Raises ``Rejected`` when one of the calls is wrong or late."""
         with self.clearing_up():
             self._prepare()
+            self._share_shelf()
             for _ in range(_SETTLED):
                 self._call_again(self.most, settle=True)
             made, start = _SETTLED * self.most, time.monotonic()
@@ -62,11 +68,27 @@ class Tail(Trial):
                 self.each = min(self.each, (time.monotonic() - begin) / count)
                 made += count
 
+    @contextmanager
+    def clearing_up(self) -> Iterator[None]:
+        try:
+            with super().clearing_up():
+                yield
+        finally:
+            for arena in (self.shelf, self.models):
+                if arena is not None:
+                    arena.close()
+
     @property
     def text(self) -> str:
         """What so many calls say, as a sentence."""
         share = max(self.calls / _CONFIDENCE, 1.0)
         return f"{self.calls} more calls were right: a fault in one of {share:.0f} would have shown with 95 %."
+
+    def _share_shelf(self) -> None:
+        self.shelf, self.models = Arena.create(self._room.size), Arena.create(self._room.size)
+        slots = [[slot.to_json() for slot in self._of(k)] for k in range(self.batch)]
+        with blamed("while it was called again and again"):
+            self.session.ask_candidate({"op": "rounds_shelf", "slots": slots}, [self.shelf.descriptor])
 
     def _count(self, made: int) -> int:
         """Calls of the next round: as many as are expected to take a share of the time. A busy machine makes one expect
@@ -76,42 +98,68 @@ class Tail(Trial):
             return 1
         bold = _GROWTH * made if _GROWTH * made * self.each < 0.3 * _LIMIT else 0
         expected = int(_SHARE * _SECONDS / max(self.each, 1e-7))
-        return max(self.most, min(self.batch, self.wanted - made, max(expected, bold)))
+        least = min(_LEAST // 4, int(_SHARE * _LIMIT / self.each))
+        return max(self.most, min(_ROUND_CALLS, self.wanted - made, max(expected, bold, least)))
 
     def _call_again(self, count: int, *, settle: bool) -> None:
         """One round of so many calls. Raises ``Rejected``."""
         with blamed("while it was called again and again"):
-            self._round_of(count, settle)
+            session = self.session
+            session.ask_candidate({"op": "rounds_stage"})
+            session.worker.freeze()
+            session.ask_oracle({"op": "fresh_write", "seeds": [session.new_seed() for _ in range(self.most)]})
+            self.known = set()
+            sets = [*range(self.most), *(self.rng.randrange(self.most) for _ in range(count - self.most))]
+            self.rng.shuffle(sets)
+            for k in range(0, count, self.batch):
+                if k:
+                    session.ask_candidate({"op": "rounds_stage"})
+                    session.worker.freeze()
+                self._call(sets[k : k + self.batch], settle=settle, last=k + self.batch >= count)
 
-    def _round_of(self, count: int, settle: bool) -> None:
-        session = self.session
-        session.ask_candidate({"op": "rounds_stage"})
-        session.worker.freeze()
-        session.ask_oracle({"op": "fresh_write", "seeds": [session.new_seed() for _ in range(self.most)]})
-        sets = [*range(self.most), *(self.rng.randrange(self.most) for _ in range(count - self.most))]
-        self.rng.shuffle(sets)
-        _, places = self._sample(session.worker, self.mine.name, sets, copied=not settle)
-        if not isinstance(places, list) or len(places) != count:
+    def _call(self, sets: Sequence[int], *, settle: bool, last: bool) -> None:
+        """Calls of one round, as many as there is room for on the shelf; inputs are looked at after the last ones."""
+        assert self.shelf is not None
+        _, places = self._sample(self.session.worker, self.mine.name, sets, shelved=not settle)
+        if not isinstance(places, list) or len(places) != len(sets):
             raise rejection("crash", "its answer is garbage")
-        self._read(places, range(count))
-        if settle:
-            self._settle(places, range(count))
-        odd = self._odd_ones(sets)
+        if not settle and any(places):
+            raise rejection("unstable", "its results have another form when it is called again")
+        if settle:  # it may go on after its answer, which lies where it chose
+            self._read(places, range(len(sets)))
+            self._settle(places, range(len(sets)))
+        odd = self._odd_ones(sets, self._room if settle else self.shelf)
         before = self.verified
-        self._compare(odd, sets)
-        self.calls += count - len(odd) + self.verified - before
+        if odd or last:
+            self._compare(odd, sets)
+        self.calls += len(sets) - len(odd) + self.verified - before
 
-    def _odd_ones(self, sets: Sequence[int]) -> list[int]:
-        """A call of each set, and those whose results differ from that one's: these are held against the oracle."""
-        first: dict[int, int] = {}
+    def _odd_ones(self, sets: Sequence[int], where: Arena) -> list[int]:
+        """A call of each set, and those whose results differ from that one's: these are held against the oracle.
+
+        They are copied while the candidate stands still, for it sees what is on the shelf.
+        """
         odd = []
         for call in self.rng.sample(range(len(sets)), len(sets)):
-            model = first.setdefault(sets[call], call)
-            if model == call or not self._alike(model, call):
-                odd.append(call)
+            if sets[call] not in self.known:
+                self._copy(where, call, self._models, sets[call])
+                self.known.add(sets[call])
+            elif self._alike(where, call, sets[call]):
+                continue
+            if where is not self._room:
+                self._copy(where, call, self._room, call)
+            odd.append(call)
         return odd
 
-    def _alike(self, one: int, other: int) -> bool:
-        room = self._room
-        pairs = zip(self._of(one), self._of(other), strict=True)
-        return all(same_bits(room.tensor(a), room.tensor(b)) for a, b in pairs)
+    def _copy(self, where: Arena, call: int, to: Arena, place: int) -> None:
+        for a, b in zip(self._of(call), self._of(place), strict=True):
+            to.view(b)[:] = where.view(a)
+
+    def _alike(self, where: Arena, call: int, model: int) -> bool:
+        pairs = zip(self._of(call), self._of(model), strict=True)
+        return all(same_bits(where.tensor(a), self._models.tensor(b)) for a, b in pairs)
+
+    @property
+    def _models(self) -> Arena:
+        assert self.models is not None
+        return self.models

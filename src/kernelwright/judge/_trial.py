@@ -128,6 +128,7 @@ class Trial:
     def _prepare(self) -> None:
         session, limit = self.session, self.session.time_limit
         message = {"op": "fresh_open", "count": self.most, "seed": session.new_seed()}
+        message["rivals"] = bool(self.rivals)
         layout, descriptors = session.ask_oracle(message)
         try:
             sets = {"op": "rounds_sets", "sets": layout["sets"]}
@@ -206,9 +207,9 @@ class Trial:
                 session.ask_rivals({"op": "rounds_stage"}, seconds=session.time_limit)
                 worker.freeze()
 
-    def _sample(self, worker: Worker, name: str, calls: Sequence[int], *, copied: bool = False) -> tuple[float, Any]:
+    def _sample(self, worker: Worker, name: str, calls: Sequence[int], *, shelved: bool = False) -> tuple[float, Any]:
         """Let it run on, ask, and stop it in the moment of its answer."""
-        message = {"op": "rounds_go", "name": name, "calls": list(calls), "copied": copied}
+        message = {"op": "rounds_go", "name": name, "calls": list(calls), "shelved": shelved}
         start = time.perf_counter()
         reply, _ = worker.request(message, seconds=self.session.time_limit)
         seconds = time.perf_counter() - start
@@ -352,6 +353,8 @@ def blamed(when: str) -> Iterator[None]:
     try:
         yield
     except WorkerFault as fault:
+        if fault.kind == "NoGradient":
+            raise rejection("gradient", f"{fault.text}, {when}") from fault
         raise rejection("crash", f"it raised {fault.kind}: {fault.text}, {when}") from fault
     except WorkerLost as lost:
         raise rejection(lost.category, f"its process {lost.reason}, {when}") from lost

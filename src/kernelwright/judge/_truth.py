@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from ..errors import ReferenceFailed
+from ._agree import agreement
 from ._bounds import Comparison, Expected, amplitude, compare, expect, widen
 from ._reference import Answer, ReductionLength, Runner, tensor_leaves
 
@@ -23,8 +25,9 @@ _HOPELESS = 1e5  # errors beyond so many bounds are no accident of the bound
 class Truth:
     """What a set of arguments must give: returned tensors first, then changed state, then changed arguments.
 
-    ``state``: seed of the parameters it belongs to (0: the task's own). ``runs``: how many more runs of the reference
-    have widened the bounds.
+    ``expected`` is empty until float64 is asked for (:meth:`Truths.settle`). ``state``: seed of the parameters it
+    belongs to (0: the task's own). ``runs``: how many more runs of the reference have widened the bounds. ``gradients``
+    names those of the returned tensors, the last ones, that are gradients.
     """
 
     args: tuple[Any, ...]
@@ -33,6 +36,22 @@ class Truth:
     returned: int
     state: int = 0
     runs: int = 0
+    gradients: tuple[str, ...] = ()
+
+    def title(self, k: int) -> str:
+        """What people call a returned tensor."""
+        first = self.returned - len(self.gradients)
+        return f"output {k}" if k < first else f"the gradient in {self.gradients[k - first]}"
+
+    def is_gradient(self, k: int) -> bool:
+        """Whether the k-th tensor is one."""
+        return self.returned - len(self.gradients) <= k < self.returned
+
+    @cached_property
+    def ordinary(self) -> bool:
+        """Whether all arguments and results are finite: of others, what a gradient is follows from no definition."""
+        tensors = [*tensor_leaves(self.args), *self.eager.tensors[: self.returned - len(self.gradients)]]
+        return all(bool(t.isfinite().all()) for t in tensors if t.is_floating_point())
 
     @property
     def bytes(self) -> int:
@@ -50,9 +69,16 @@ class Truths:
         self.runner, self.name = runner, name
         self.length = 1
 
-    def find(self, args: tuple[Any, ...], *, measure_length: bool = False) -> Truth:
-        """One run as the user runs it and one in float64. Raises ``ReferenceFailed`` or whatever the reference does."""
+    def find(self, args: tuple[Any, ...], *, measure_length: bool = False, later: bool = False) -> Truth:
+        """One run as the user runs it and one in float64. Raises ``ReferenceFailed`` or whatever the reference does.
+
+        ``later``: the one in float64 is made when a comparison asks for it, which many do not.
+        """
         eager = self.runner.eager(args, RUN_SEED)
+        extra = len(self.runner.pristine) + len(self.runner.changed_args)
+        asked = self.runner.reference.gradients
+        titles = asked.asked.titles if asked is not None else ()
+        truth = Truth(args, [], eager, len(eager.tensors) - extra, self.runner.state.seed, gradients=titles)
         if measure_length:
             with ReductionLength() as watch:
                 exact = self.runner.exact(args, RUN_SEED)
@@ -60,25 +86,44 @@ class Truths:
             if watch.narrow and not self.runner.double_fault:
                 self.runner.narrow = True
                 exact = self.runner.exact(args, RUN_SEED)
-        else:
-            exact = self.runner.exact(args, RUN_SEED)
-        if len(exact.tensors) != len(eager.tensors):
+            self._hold(truth, exact)
+        elif not later:
+            self._hold(truth, self.runner.exact(args, RUN_SEED))
+        return truth
+
+    def settle(self, truth: Truth) -> None:
+        """Ask float64, if that was not done yet. Raises as :meth:`find`."""
+        if not truth.expected:
+            self.runner.use_state(truth.state)
+            self._hold(truth, self.runner.exact(truth.args, RUN_SEED))
+
+    def _hold(self, truth: Truth, exact: Answer) -> None:
+        if len(exact.tensors) != len(truth.eager.tensors):
             raise ReferenceFailed(f"The reference of {self.name} returns other outputs in float64.")
-        pairs = zip(exact.tensors, eager.tensors, strict=True)
-        expected = [expect(mine, its, [], self.length) for mine, its in pairs]
-        extra = len(self.runner.pristine) + len(self.runner.changed_args)
-        return Truth(args, expected, eager, len(eager.tensors) - extra, self.runner.state.seed)
+        pairs = zip(exact.tensors, truth.eager.tensors, strict=True)
+        truth.expected = [expect(mine, its, [], self.length) for mine, its in pairs]
 
     def compare(self, truth: Truth, position: int, got: torch.Tensor) -> Comparison:
-        """The verdict on one tensor.
+        """The verdict on one tensor; raises as :meth:`find`.
 
-        What passes the bound that the reference's own error gives needs no other. Before anything is called wrong the
-        reference runs again and again, perturbed and rounded differently each time, and every run widens the bound to
-        what is honest: a bound made from one run is itself a random variable and may not reject.
+        Where float64 was not asked yet, agreement with the reference's own answer may do without. What passes the bound
+        that the reference's own error gives needs no other. Before anything is called wrong the reference runs again
+        and again, perturbed and rounded differently each time, and every run widens the bound to what is honest: a
+        bound made from one run is itself a random variable and may not reject.
         """
+        if truth.is_gradient(position) and not truth.ordinary:
+            return Comparison(0.0, 0)
+        if not truth.expected:
+            agreed = agreement(truth.eager.tensors[position], got, self.length)
+            if agreed is not None:
+                return agreed
+            self.settle(truth)
         result = compare(truth.expected[position], got)
         start = time.perf_counter()
-        while result.category in ("value", "nan") and not _hopeless(result, truth.expected[position]):
+        while result.category in ("value", "nan"):
+            # A gradient jumps where its function has a kink: far off may be right on the other side.
+            if _hopeless(result, truth.expected[position]) and not truth.is_gradient(position):
+                break
             enough = truth.runs >= _LEAST_RUNS and time.perf_counter() - start > _DEEP_SECONDS
             if enough or truth.runs >= _MOST_RUNS:
                 break

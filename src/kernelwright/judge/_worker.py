@@ -99,11 +99,13 @@ def _oracle(memory: int) -> Serve:
         if op == "prepare":
             sets = [(int(seed), str(structure)) for seed, structure in message["sets"]]
             how = message["sequence"], message["sizes"], message["layout"], message["fresh"], message["state"]
-            return oracle.prepare(sets, *how)
+            return oracle.prepare(sets, *how, later=message["later"])
         if op == "screen":
             return oracle.screen(message["seed"]), []
         if op == "settle":
             return oracle.settle(), []
+        if op == "reveal":
+            return oracle.reveal(), []
         if op == "check":
             return oracle.check(message["reply"]), []
         if op == "timing_sets":
@@ -118,7 +120,7 @@ def _oracle(memory: int) -> Serve:
             finally:
                 arena.close()
         if op == "fresh_open":
-            return fresh.open(message["count"], message["seed"])
+            return fresh.open(message["count"], message["seed"], message["rivals"])
         if op == "fresh_write":
             return fresh.write(message["seeds"]), []
         if op == "fresh_check":
@@ -150,10 +152,14 @@ def _candidate() -> Serve:
             return host.load(message["candidate"]), []
         if op == "run":
             return host.run(message["case"], descriptors), []
+        if op == "finish":
+            return host.finish(), []
         if op == "timing_sets":
             return watch.take_sets(message["sets"], os.dup(descriptors[0])), []
         if op == "rounds_go":
-            return rounds.go(message["name"], message["calls"], message.get("copied", False)), []
+            return rounds.go(message["name"], message["calls"], message["shelved"]), []
+        if op == "rounds_shelf":
+            return rounds.take_shelf(message["slots"], os.dup(descriptors[0])), []
         if op == "rounds_stage":
             return rounds.stage(), []
         if op == "rounds_describe":

@@ -226,6 +226,8 @@ def _import() -> None:
     # packages ask it while they are imported.
     asked, torch.cuda.is_available = torch.cuda.is_available, lambda: False
     try:
+        from torch.utils import cpp_extension, flop_counter  # noqa: F401 - slow, and asked for by every task
+
         from . import _candidate, _oracle, _rounds, _timing, _worker  # noqa: F401
     finally:
         torch.cuda.is_available = asked

@@ -20,7 +20,6 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch.utils import cpp_extension
 
 from ..errors import CompilerMissing, ExtensionRefused
 from ..machine import Compiler
@@ -117,6 +116,8 @@ def build_extension(extension: Extension, *, timeout: float = 180.0) -> Built:
 @functools.cache
 def find_built_extensions() -> None:
     """From now on ``load_inline`` takes what :func:`build_extension` has built; torch builds the rest, if it can."""
+    from torch.utils import cpp_extension  # here and below only: importing it takes as long as much of torch
+
     original: Callable[..., Any] = cpp_extension.load_inline
 
     def load_inline(*args: Any, **options: Any) -> Any:
@@ -142,6 +143,8 @@ def _import(name: str, library: Path) -> ModuleType:
 
 def _command(extension: Extension) -> list[str]:
     """torch's own command: it optimises only where the author says so."""
+    from torch.utils import cpp_extension
+
     headers = [*cpp_extension.include_paths("cpu"), sysconfig.get_path("include")]
     return [
         "-shared", "-fPIC", "-std=c++20", f"-DTORCH_EXTENSION_NAME={extension.name}", "-DTORCH_API_INCLUDE_EXTENSION_H",
@@ -150,6 +153,8 @@ def _command(extension: Extension) -> list[str]:
 
 
 def _linked(extension: Extension) -> list[str]:
+    from torch.utils import cpp_extension
+
     return [*extension.links, *(f"-L{path}" for path in cpp_extension.library_paths("cpu")), *_LIBRARIES]
 
 

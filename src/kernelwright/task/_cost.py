@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from kernelwright.task._task import Cost
 
@@ -200,6 +199,8 @@ def _flops(
     func: Any, name: str, args: Any, kwargs: Any, inputs: list[Tensor], outputs: list[Tensor], out: Any
 ) -> float:
     packet = func._overloadpacket
+    from torch.utils.flop_counter import flop_registry, sdpa_flop_count  # which imports a compiler for GPUs
+
     if packet in flop_registry:
         return float(flop_registry[packet](*args, **kwargs, out_val=out))
     if "scaled_dot_product" in name:

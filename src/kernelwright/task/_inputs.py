@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -96,6 +97,8 @@ def redraw(given: Tensor, structure: str, character: Character, seed: int, scale
         if structure == "constant" and character.kind == "free":
             values = _short(values)
     values = _apply_form(values, character.form)
+    if values is not core and core.is_contiguous() and core is given and values.dtype == given.dtype:
+        return values.contiguous()
     result = clone(given)
     compact(result).copy_(values)
     return result
@@ -228,7 +231,7 @@ class _Draw:
 
 
 def _ascending(values: Tensor) -> Tensor:
-    return values.sort(dim=-1).values if values.dim() else values
+    return torch.from_numpy(np.sort(values.numpy(), axis=-1)) if values.dim() else values  # torch sorts indices, too
 
 
 _Law = Callable[[_Draw], Tensor]
