@@ -1,0 +1,30 @@
+# task: linear_gradient.py
+# class: wrong scale
+# mechanism: the gradient in the bias is a mean where it is a sum
+# expect: rejected value
+
+import torch
+from torch import nn
+
+
+class Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        y = torch.relu(torch.addmm(bias, x, weight.t()))
+        ctx.save_for_backward(x, weight, y)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, weight, y = ctx.saved_tensors
+        grad = grad * (y > 0)
+        return grad @ weight, grad.t() @ x, grad.mean(0)
+
+
+class ModelNew(nn.Module):
+    def __init__(self, inner, outer):
+        super().__init__()
+        self.linear = nn.Linear(inner, outer)
+
+    def forward(self, x):
+        return Linear.apply(x, self.linear.weight, self.linear.bias)
