@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -29,6 +30,7 @@ def candidate(case: Case, schedule: ProductSchedule | None = None) -> Candidate:
     assert suits_products(case.program, case.reduce)
     code = emit_contraction(case.program, case.reduce, "k0", schedule)
     head = "import torch\nimport triton\nimport triton.language as tl\n"
+    head += "from triton.tools.tensor_descriptor import TensorDescriptor\n"
     source = "\n\n\n".join([head, *helper_texts(code.helpers), code.source]) + "\n"
 
     def spec(name: str, value: torch.Tensor) -> TensorSpec:
@@ -91,6 +93,32 @@ def test_an_epilogue_and_a_sum_that_is_shared_out(split: int):
     check(
         einsum("bmk,bkn->bmn", torch.randn(2, 17, 70), torch.randn(2, 70, 5)), ProductSchedule(16, 16, 16, split=split)
     )
+
+
+@pytest.mark.parametrize("variant", [{"persistent": 3}, {"engine": True}, {"engine": True, "persistent": 3}], ids=str)
+def test_programs_that_stay_and_tiles_that_the_copy_engine_fetches(variant: dict[str, Any]):
+    torch.manual_seed(5)
+    schedule = ProductSchedule(16, 32, 16, group=2, **variant)
+    half = torch.bfloat16
+    for a in (matrix(40, 72, half), matrix(72, 40, half).T):
+        for b in (matrix(72, 56, half), matrix(56, 72, half).T):
+            case = einsum("mk,kn->mn", a, b, out="bfloat16")
+            made = candidate(case, schedule)
+            assert ("a_tiles.load" in made.source) == schedule.engine
+            check(case, schedule)
+    wide = einsum(
+        "mk,kn->mn", matrix(40, 72, half), matrix(72, 56, half), out="float32", epilogue=bias_relu,
+        extra={"bias": torch.randn(56)}, expected=lambda t: (t["a"] @ t["b"] + t["bias"]).relu(),
+    )  # fmt: skip
+    check(wide, schedule)
+    check(einsum("bmk,bkn->bmn", torch.randn(2, 17, 40), torch.randn(2, 40, 21)), schedule)  # which it cannot fetch
+
+
+def test_operands_that_are_not_aligned_are_loaded():
+    schedule = ProductSchedule(16, 16, 16, engine=True)
+    a, b = (torch.randn(33 * 64 + 1).to(torch.bfloat16)[1:2049].view(32, 64) for _ in range(2))
+    case = einsum("mk,nk->mn", a, b, out="bfloat16")
+    torch.testing.assert_close(interpret(candidate(case, schedule), a, b), a @ b.T, atol=0.2, rtol=2e-2)
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,8 @@ def _source(program: Program, layout: Layout[TritonCode], title: str) -> str:
     imports = ["import triton", "import triton.language as tl"]
     if any("libdevice." in text for text in texts):
         imports.append("from triton.language.extra.cuda import libdevice")
+    if any("TensorDescriptor(" in text for text in texts):
+        imports.append("from triton.tools.tensor_descriptor import TensorDescriptor")
     if any("torch." in text for text in texts):
         imports.insert(0, "import torch")
     head = "\n".join([*header(title, program, "#"), "", *imports])

@@ -15,13 +15,14 @@ from ..cpp._indices import static
 from ..cpp._operand import table
 from ..group import root
 from ..program import Axis, Index, Load, Program, Reduce, Size
+from ._descriptors import Described, described
 from ._flash import times
 from ._kernel import KernelText, tiles
 from ._printer import NONE, Dims, Printer, Value_
 from ._sizes import LARGEST, largest, size_text, wide
 from ._text import Body, wrapped
 
-_RESERVED = ("tl", "libdevice", "BM", "BN", "BK", "GROUP", "SPLIT", "partial_ptr")
+_RESERVED = ("tl", "libdevice", "BM", "BN", "BK", "GROUP", "SPLIT", "partial_ptr", "a_tiles", "b_tiles", "step")
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class ProductSchedule:
     """A tile of ``bm`` x ``bn`` results in steps of ``bk``, by so many warps, with so many steps on their way.
 
     ``group``: tiles of so many rows go together, so that their columns are read while they are in the L2 cache.
-    ``split``: so many programs share a sum, and a second kernel adds what they found. ``precision`` is that of products
-    of float32: "ieee", or "tf32" on the matrix units.
+    ``split``: so many programs share a sum, and a second kernel adds what they found. ``persistent``: that many
+    programs share all tiles, one after the other; 0 for a program for each. ``engine``: the copy engine fetches the
+    operands' tiles. ``precision`` is that of products of float32: "ieee", or "tf32" and "tf32x3" on the matrix units.
     """
 
     bm: int
@@ -40,6 +42,8 @@ class ProductSchedule:
     stages: int = 3
     group: int = 8
     split: int = 1
+    persistent: int = 0
+    engine: bool = False
     precision: str = "ieee"
 
 
@@ -64,6 +68,7 @@ class Product:
         many = largest(self.program, self.partial_elements) > LARGEST // 2
         self.wide = many or wide(self.program, tuple(dict.fromkeys((*self.memory, self.target))))
         self.numbers = [s.name for s in self.program.symbols]
+        self.described = described(self.program, p) if self.schedule.engine else None
 
     @property
     def partial_elements(self) -> Size:
@@ -82,19 +87,31 @@ class Product:
         """Sums of products; with a split they go to ``partial``, else through the epilogue into the result."""
         s = self.schedule
         body = self._body()
+        if s.persistent:
+            body.reserve("tile")
+            body.open(
+                f"for tile in tl.range(tl.program_id(0), {self._tiles_inside}, tl.num_programs(0), flatten=True):"
+            )
         self._place(body, split=s.split > 1)
         total = self._sum(body)
+        operands = [root(self.program, load.tensor) for load in (self.parts.a, self.parts.b)]
         if s.split > 1:
             mask = self._mask("rows_inside", "columns_inside")
             body.effect(f"tl.store({self._partial}, {total}{mask})")
-            tensors = [*dict.fromkeys(root(self.program, load.tensor) for load in (self.parts.a, self.parts.b))]
+            tensors = [*dict.fromkeys(operands)]
         else:
             self._finish(body, total)
             tensors = [*dict.fromkeys((*self.memory, self.target))]
+        if s.persistent:
+            body.close()
+        if self.described is not None:
+            tensors = [t for t in tensors if t not in operands or body.mentions(f"{t}_ptr")]
         constants = {"BM": s.bm, "BN": s.bn, "BK": s.bk, "GROUP": s.group}
         constants |= {"SPLIT": s.split} if s.split > 1 else {}
         partial = ["partial"] if s.split > 1 else []
         grid = times(self.tile_count, str(s.split))
+        if s.persistent:
+            grid = str(min(int(grid), s.persistent)) if grid.isdigit() else f"min({grid}, {s.persistent})"
         return self._text(
             name, body, [*tensors, *partial], constants, grid, f"num_warps={s.warps}, num_stages={s.stages}"
         )
@@ -127,7 +144,8 @@ class Product:
         """Which tile a program computes: bands of GROUP rows of tiles, one column of a band after the other."""
         wider = ".to(tl.int64)" if self.wide else ""
         rows, columns = size_text(self.rows), size_text(self.columns)
-        _define(body, "program" if split else "tile", f"tl.program_id(0){wider}")
+        if not self.schedule.persistent:
+            _define(body, "program" if split else "tile", f"tl.program_id(0){wider}")
         _define(body, "tile_rows", f"tl.cdiv({rows}, BM)")
         _define(body, "tile_columns", f"tl.cdiv({columns}, BN)")
         if split:
@@ -150,8 +168,13 @@ class Product:
         """The loop over the sum; returns the name of the tile of sums."""
         s, p = self.schedule, self.parts
         sizes = {a.name: a.size for a in (*p.batch, *p.m, *p.n, *p.k)}
-        a = _Operand(self, body, p.a, sizes, "a", "rows", p.m)
-        b = _Operand(self, body, p.b, sizes, "b", "columns", p.n)
+        a: _Operand | _Fetched
+        b: _Operand | _Fetched
+        if self.described is not None:
+            a, b = _Fetched(body, self.described[0], "a"), _Fetched(body, self.described[1], "b")
+        else:
+            a = _Operand(self, body, p.a, sizes, "a", "rows", p.m)
+            b = _Operand(self, body, p.b, sizes, "b", "columns", p.n)
         body.define("total", f"tl.zeros((BM, BN), {self._sum_type})", kind="load")
         depth = size_text(self.depth)
         begin, end = "0", depth
@@ -194,12 +217,22 @@ class Product:
     def _text(
         self, name: str, body: Body, tensors: Sequence[str], constants: dict[str, int], grid: str, options: str
     ) -> KernelText:
-        parameters = [*(f"{t}_ptr" for t in tensors), *self.numbers, *(f"{n}: tl.constexpr" for n in constants)]
+        tiles_of = self.described if self.described is not None and "BK" in constants else ()
+        fetched = ["a_tiles", "b_tiles"] if tiles_of else []
+        parameters = [*fetched, *(f"{t}_ptr" for t in tensors), *self.numbers]
+        parameters += [f"{n}: tl.constexpr" for n in constants]
         heading = wrapped(f"def {name}({', '.join(parameters)}):")
         source = "\n".join(["@triton.jit", *heading, *body.finished()])
         values = [f"{n}={v}" for n, v in constants.items()]
-        arguments = ", ".join([*tensors, *self.numbers, *values, options])
+        s = self.schedule
+        given = [matrix.text(side, s.bk) for matrix, side in zip(tiles_of, (s.bm, s.bn), strict=False)]
+        arguments = ", ".join([*given, *tensors, *self.numbers, *values, options])
         return KernelText(source, f"{name}[({grid},)]({arguments})")
+
+    @property
+    def _tiles_inside(self) -> str:
+        """Tiles of the result, as text of the kernel."""
+        return self.tile_count.replace("triton.cdiv", "tl.cdiv")
 
     @property
     def _partial(self) -> str:
@@ -279,6 +312,24 @@ class _Operand:
         if self._tensor.dtype != made._kind:
             text += f".to(tl.{made._kind})"
         return body.define(body.name(self._role), text, kind="load")
+
+
+class _Fetched:
+    """An operand whose tiles the copy engine fetches."""
+
+    def __init__(self, body: Body, matrix: Described, role: str) -> None:
+        self._body, self._matrix, self._role = body, matrix, role
+        self._own = "tile_row * BM" if role == "a" else "tile_column * BN"
+
+    def load(self, depth: str, inside: str) -> str:
+        """Print the load of one step's tile; returns its name."""
+        step = "step"
+        place = [step, self._own] if self._matrix.turned else [self._own, step]
+        text = f"{self._role}_tiles.load([{', '.join(place)}])"
+        rows_first = self._role == "a"
+        return self._body.define(
+            self._body.name(self._role), text if rows_first != self._matrix.turned else f"{text}.T", kind="load"
+        )
 
 
 def _walk(index: Index, coordinate: str, axes: Sequence[Axis]) -> list[str]:

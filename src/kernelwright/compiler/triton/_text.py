@@ -67,6 +67,10 @@ class Body:
         self._depth -= 1
         self._block = self._stack.pop()
 
+    def mentions(self, name: str) -> bool:
+        """Is the name in any line?"""
+        return any(name in _WORD.findall(line.text) for line in self._lines)
+
     def finished(self) -> list[str]:
         """The lines as text."""
         lines = _pruned(self._lines)

@@ -12,8 +12,9 @@ from ...machine import H200, Gpu
 from ...targets.triton import register_bound
 from ..contraction import Contraction, classify, is_contraction, product
 from ..group import root
-from ..program import Program, Reduce
+from ..program import Program, Reduce, Size
 from ._code import TritonCode
+from ._descriptors import described, fits_engine
 from ._product import Product, ProductSchedule
 from ._schedule import power
 from ._sizes import largest
@@ -23,6 +24,7 @@ __all__ = ["ProductSchedule", "emit_contraction", "product_schedules", "suits_pr
 _LEAST = 16  # the least side of a tile that the matrix units multiply
 _MOST_SPLIT = 16
 _LEAST_DEPTH = 256  # of a sum that is shared out
+_LARGE = 1 << 30  # multiply-adds from which the description of the operands pays
 _WORKING = 32  # registers of a thread besides its part of the result
 _BYTES = {"bfloat16": 2, "float16": 2, "float32": 4, "float64": 8}
 
@@ -70,7 +72,21 @@ def product_schedules(program: Program, statement: Reduce, gpu: Gpu = H200) -> l
     ranked = sorted(found, key=lambda s: found[s])[:6]
     if ranked[0].split > 1:
         ranked.append(replace(ranked[0], split=1))
-    return ranked
+    if kind == "float32":
+        ranked.append(replace(ranked[0], precision="tf32x3"))
+    return [ranked[0], *_fetching(program, parts, ranked[0], gpu), *ranked[1:]]
+
+
+def _fetching(program: Program, parts: Contraction, best: ProductSchedule, gpu: Gpu) -> list[ProductSchedule]:
+    """The best tiles fetched by the copy engine, also by programs that stay: for large products of plain matrices."""
+    sizes = [largest(program, product(axis.size for axis in axes)) for axes in (parts.m, parts.n, parts.k)]
+    matrices = described(program, parts)
+    if matrices is None or math.prod(sizes) < _LARGE or best.split > 1:
+        return []
+    if not all(fits_engine(m.tile(n, best.bk)) for m, n in zip(matrices, (best.bm, best.bn), strict=True)):
+        return []
+    fetched = replace(best, engine=True)
+    return [replace(fetched, persistent=gpu.sms), fetched]
 
 
 def emit_contraction(
@@ -79,14 +95,21 @@ def emit_contraction(
     """The kernels of a statement that satisfies :func:`suits_products`, and their launcher."""
     schedule = schedule or product_schedules(program, statement)[0]
     made = Product(program, statement, classify(program, statement), schedule)
-    printed = [made.kernel(f"{name}_kernel")]
-    lines = []
-    scratch = 0
+    first = made.kernel(f"{name}_kernel")
+    printed, lines = [first], [first.launch]
+    scratch: Size = 0
     if schedule.split > 1:
         printed.append(made.gather(f"{name}_kernel_sums"))
         scratch = made.partial_elements * _BYTES[made.parts.dtype]
-        lines.append(f"partial = workspace.view(torch.{made.parts.dtype})")
-    lines += [kernel.launch for kernel in printed]
+        lines = [f"partial = workspace.view(torch.{made.parts.dtype})", first.launch, printed[-1].launch]
+    if made.described is not None:  # the engine fetches from aligned memory alone
+        plain = Product(program, statement, made.parts, replace(schedule, engine=False), made.helpers)
+        other = plain.kernel(f"{name}_kernel_unaligned")
+        operands = dict.fromkeys(matrix.tensor for matrix in made.described)
+        aligned = " and ".join(f"{tensor}.data_ptr() % 16 == 0" for tensor in operands)
+        place = lines.index(first.launch)
+        lines[place : place + 1] = [f"if {aligned}:", f"    {first.launch}", "else:", f"    {other.launch}"]
+        printed.insert(1, other)
     touched = {root(program, x.tensor) for x in program.loads(statement)} | {made.target}
     tensors = tuple(n for n in program.tensors if n in touched)
     parameters = ", ".join([*tensors, *made.numbers, *(["workspace"] if schedule.split > 1 else [])])
