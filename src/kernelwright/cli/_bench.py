@@ -11,6 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
+from kernelwright.cli._hpc import hpc
 from kernelwright.cli._live import STAGES
 from kernelwright.cli._options import EFFORTS, SCALES, check_budget, check_choice, check_target, command_line
 from kernelwright.cli._output import say, stderr, stdout, writable_file, write_document, write_text
@@ -29,6 +30,9 @@ bench_app = typer.Typer(help="Run a suite and print its scores.", no_args_is_hel
 @bench_app.callback()
 def _root() -> None:
     """Run a suite and print its scores."""
+
+
+bench_app.command("hpc")(hpc)
 
 
 @bench_app.command("kernelbench")

@@ -9,6 +9,7 @@ from kernelwright.report._record import RIVALS, STATUSES, Record, distinct, fail
 from kernelwright.report._roofline import Ceilings, svg_roofline
 from kernelwright.report._scores import THRESHOLDS, fast_p, geomean, summary
 from kernelwright.report._speedup import svg_speedup, svg_suite
+from kernelwright.report._svg import Canvas
 from kernelwright.report._terminal import (
     bench_table,
     comparison_table,
@@ -24,6 +25,7 @@ __all__ = [
     "RIVALS",
     "STATUSES",
     "THRESHOLDS",
+    "Canvas",
     "Ceilings",
     "Record",
     "bench_table",

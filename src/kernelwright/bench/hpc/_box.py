@@ -147,7 +147,7 @@ class Box:
             return self._worker
         if self._worker is not None:
             self._worker.kill()
-        role = "kernelwright.bench.hpc._inside:" + ("serve_numba" if program.numba else "serve")
+        role = "kernelwright.judge._calls:" + ("serve_numba" if program.numba else "serve")
         worker = self._worker = Worker(role, _MEMORY, walls=self._walled)
         worker.wait()
         if self._walled and (worker.standing is None or worker.standing.missing):

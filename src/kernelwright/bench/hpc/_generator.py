@@ -57,10 +57,10 @@ class Generator:
 
     name = NAME
 
-    def suggestions(self, cell: Cell) -> Sequence[Suggestion]:
-        """At most one. It needs no prompt."""
-        if cell.model.key != MODEL:
-            return []
+    def suggestions(self, cell: Cell) -> Sequence[Suggestion] | None:
+        """One, where it knows the programming model. It needs no words."""
+        if cell.model.key != MODEL or cell.keyword:
+            return None
         return [Suggestion(generated(cell.kernel), f"{NAME}/{cell.kernel}")]
 
 

@@ -1,6 +1,7 @@
-"""The process behind the walls that calls what a suggestion defines. It is believed nothing but to be there.
+"""The process behind the walls that calls functions of libraries and modules, and is believed nothing but to be there.
 
-Arguments come and go as bytes; what is right is decided where this process cannot look.
+Arguments come and go as bytes, for others than candidates with a plan: suggestions of the proficiency benchmark. What is
+right is decided where this process cannot look.
 """
 
 from __future__ import annotations
