@@ -79,6 +79,10 @@ class Context:
 class Author(Protocol):
     """Writes candidates: a language model, or a walk over a space of choices. Trusted by nobody."""
 
+    @property
+    def luck(self) -> float:
+        """How much of the difference between two candidates is not a matter of their features: 0 for none of it."""
+
     def beginnings(self) -> Sequence[Features]:
         """What to begin with: feature sets that need no parent."""
 

@@ -26,6 +26,8 @@ class ChatProposer:
     A candidate's ``schedule`` says how it came about: step, kind, parents, features, prompt.
     """
 
+    luck = 0.3  # the same request brings another kernel every time
+
     def __init__(
         self,
         model: ChatModel,

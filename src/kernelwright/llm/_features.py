@@ -27,14 +27,15 @@ FEATURES: dict[str, str] = {
 }
 
 _PAIRS = 0.5  # variance of the effect of a pair, relative to that of a single feature
-_NOISE = 0.01  # variance of a time that features do not explain, relative to the variance of all
+_BASE = 10.0  # the same of what a candidate without any feature takes
 _LEAST = 0.05  # spread of the logarithm of times before any two differ
 
 
 class Credit:
-    """What features do to the time of candidates."""
+    """What features do to the time of candidates; ``luck`` is the share of its variance that they do not explain."""
 
-    def __init__(self) -> None:
+    def __init__(self, luck: float = 0.01) -> None:
+        self._luck = luck
         self._seen: list[Features] = []
         self._costs: list[float] = []
 
@@ -57,7 +58,7 @@ class Credit:
         across = self._scale**2 * _alike(choices, self._seen)
         own = self._scale**2 * np.array([_kernel(len(choice)) for choice in choices])
         mean = np.mean(self._costs) + across @ np.linalg.solve(self._likeness, self._centred)
-        spread = own - np.einsum("ij,ji->i", across, np.linalg.solve(self._likeness, across.T))
+        spread = self._noise + own - np.einsum("ij,ji->i", across, np.linalg.solve(self._likeness, across.T))
         sigma = np.sqrt(np.maximum(spread, 1e-12))
         return [_expected(float(lead), float(s)) for lead, s in zip(math.log(best) - mean, sigma, strict=True)]
 
@@ -68,19 +69,22 @@ class Credit:
     @property
     def _scale(self) -> float:
         """Spread of a single feature's effect, so that all of them together explain the times that were seen."""
-        size = float(np.mean([_kernel(len(features)) for features in self._seen])) if self._seen else 1.0
+        size = float(np.mean([_kernel(len(f)) - _BASE for f in self._seen])) if self._seen else 1.0
         spread = max(float(np.std(self._costs)) if len(self._costs) > 1 else 0.0, _LEAST)
         return spread / math.sqrt(max(size, 1.0))
 
     @property
     def _likeness(self) -> np.ndarray:
         alike = self._scale**2 * _alike(self._seen, self._seen)
-        noise = _NOISE * max(float(np.var(self._costs)), _LEAST**2)
-        return alike + noise * np.eye(len(self._seen))
+        return alike + self._noise * np.eye(len(self._seen))
+
+    @property
+    def _noise(self) -> float:
+        return self._luck * max(float(np.var(self._costs)), _LEAST**2)
 
 
 def _kernel(common: Any) -> Any:
-    return common + _PAIRS * common * (common - 1) / 2
+    return _BASE + common + _PAIRS * common * (common - 1) / 2
 
 
 def _alike(rows: Sequence[Features], columns: Sequence[Features]) -> np.ndarray:

@@ -46,14 +46,15 @@ class FeatureSearch:
         self.attempts: list[Attempt] = []
         self.best: Attempt | None = None
         self.ended = ""
-        self.credit = Credit()
+        self.credit = Credit(proposer.luck)
         self._least_gain = least_gain
         self._population, self._count_islands = Population(islands), islands
         self._random = random.Random(seed)
         self._repairs = 0
         self._repaired: set[str] = set()
         self._sources: dict[str, str] = {}  # digests, and the step that each was first seen in
-        self._drafts: set[Features] = set()
+        self._asked: list[Features] = []  # of beginnings
+        self._drafts: set[Features] = set()  # what was graded
         self._steps = self._rounds()
         self._open: Attempt | None = None
 
@@ -87,6 +88,7 @@ class FeatureSearch:
     def adopt(self, candidate: Candidate, grade: Grade, features: Features = frozenset()) -> None:
         """Somebody else's candidate that may be built on: the compiler's, say."""
         step = candidate.label or candidate.proposer
+        self._asked.append(features)  # it is a beginning like any other
         self._keep(Attempt(step, "adopted", Draft(candidate, features, text=candidate.source), grade))
 
     # ── the loop ──
@@ -170,13 +172,14 @@ class FeatureSearch:
         return max(able, key=lambda attempt: STAGES.index(attempt.grade.stage), default=None)
 
     def _begun(self) -> bool:
-        """Beginnings that nobody has tried come before changes."""
-        return all(features in self._drafts for features in self.proposer.beginnings())
+        """Beginnings that were not asked for yet come before changes."""
+        return all(features in self._asked for features in self.proposer.beginnings())
 
     def _beginning(self) -> Features:
         choices = list(self.proposer.beginnings()) or [frozenset()]
-        asked = [attempt.features for attempt in self.attempts if attempt.kind == "begin"]
-        return min(choices, key=asked.count)
+        features = min(choices, key=self._asked.count)
+        self._asked.append(features)
+        return features
 
     def _improvement(self, step: str, place: int, history: tuple[Attempt, ...]) -> Context:
         parents = self._population.parents(place % self._count_islands)
@@ -196,10 +199,11 @@ class FeatureSearch:
         return fresh, self.credit.gains(self.best.cost, fresh) if fresh else []
 
     def _hopeless(self) -> bool:
+        """Whether all candidates of another round together promise next to nothing."""
         if self.best is None:
             return False
-        found = [self._weigh(self._population.parents(k))[1] for k in range(self._count_islands)]
-        return max((gain for gains in found for gain in gains), default=1.0) < self._least_gain
+        gains = [gain for k in range(self._count_islands) for gain in self._weigh(self._population.parents(k))[1]]
+        return bool(gains) and sum(sorted(gains)[-self.n :]) < self._least_gain
 
     def _history(self) -> tuple[Attempt, ...]:
         last = self.attempts[-_HISTORY:]

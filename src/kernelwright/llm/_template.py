@@ -38,6 +38,8 @@ class TemplateProposer:
     ``spread``: how many it begins with. ``strays``: choices from anywhere that are weighed beside the neighbours.
     """
 
+    luck = 0.05  # the same choice is the same kernel, but effects are not quite additive
+
     def __init__(self, space: Space, *, spread: int = 6, strays: int = 32, seed: int = 0) -> None:
         self._space, self._random, self._strays = space, random.Random(seed), strays
         self._values = {_name(k, v): (k, v) for k, values in space.knobs.items() for v in values}

@@ -12,10 +12,11 @@ import jinja2
 from markupsafe import Markup
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
-from pygments.lexers import CppLexer, CudaLexer, JsonLexer, PythonLexer, TextLexer
+from pygments.lexers import CppLexer, CudaLexer, DiffLexer, JsonLexer, PythonLexer, TextLexer
 
 from kernelwright.report._curve import svg_curve
 from kernelwright.report._document import to_json
+from kernelwright.report._family import Relative, family
 from kernelwright.report._format import interval_text, percent_text, ratio_text, seconds_text
 from kernelwright.report._record import RIVALS, Record, distinct, record
 from kernelwright.report._roofline import Ceilings, svg_roofline
@@ -34,7 +35,14 @@ from kernelwright.report._terminal import (
 if TYPE_CHECKING:
     from kernelwright.search._outcome import Outcome, Trial
 
-LEXERS = {"cpp": CppLexer, "cuda": CudaLexer, "python": PythonLexer, "json": JsonLexer, "text": TextLexer}
+LEXERS = {
+    "cpp": CppLexer,
+    "cuda": CudaLexer,
+    "python": PythonLexer,
+    "json": JsonLexer,
+    "diff": DiffLexer,
+    "text": TextLexer,
+}
 LANGUAGES = {"cpu": "cpp", "wasm": "cpp", "cuda": "cuda", "triton": "python"}
 LONGEST_SOURCE = 200_000  # characters; a longer one is cut, for a browser must still open the page
 
@@ -68,6 +76,10 @@ def render_html(
             trials=[
                 _trial_row(t, outcome.winner.digest if outcome.winner is not None else "")
                 for t in distinct(outcome.candidates)
+            ],
+            family=[
+                _relative(r, outcome.winner.digest if outcome.winner is not None else "")
+                for r in family(distinct(outcome.candidates))
             ],
             source=_highlight(winner.source, LANGUAGES.get(winner.target, "text")) if winner and winner.source else "",
             reference=_highlight(outcome.task.text, "python") if outcome.task.text else "",
@@ -156,6 +168,19 @@ def _trial_row(trial: Trial, served: str) -> dict[str, Any]:
         "why": trial.verdict.reason,
         "category": trial.verdict.category,
         "notes": trial.candidate.notes,
+    }
+
+
+def _relative(relative: Relative, served: str) -> dict[str, Any]:
+    """One line of the family tree, and what is under it."""
+    row = _trial_row(relative.trial, served)
+    return {
+        **row,
+        "depth": relative.depth,
+        "kind": relative.kind,
+        "features": relative.features,
+        "others": relative.others,
+        "diff": _highlight(relative.diff, "diff") if relative.diff else "",
     }
 
 
