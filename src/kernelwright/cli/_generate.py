@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -38,7 +38,9 @@ def generate(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="file.py in the task format, file.py:name or package.module:name.")
     ],
-    target: Annotated[str, typer.Option(help="Where the kernel will run.")] = "cpu",
+    target: Annotated[
+        str | None, typer.Option(help="cpu, triton or cuda; by default triton where a GPU is, else cpu.")
+    ] = None,
     budget: Annotated[float, typer.Option(help="Seconds to search.")] = 60.0,
     effort: Annotated[str, typer.Option(help="quick, balanced or full: how many candidates to try.")] = "balanced",
     out: Annotated[Path | None, typer.Option(help="Folder for the kernel, its plan and the report.")] = None,
@@ -53,6 +55,7 @@ def generate(
     tokens: Annotated[int | None, typer.Option(help="Tokens that the model may cost.")] = None,
     money: Annotated[float | None, typer.Option(help="What the model may cost, in the currency of --price.")] = None,
     price: Annotated[str | None, typer.Option(metavar="IN,OUT", help="Of a million tokens asked, and given.")] = None,
+    gradients: Annotated[bool, typer.Option("--gradients", help="Gradients are part of what is generated.")] = False,
 ) -> None:
     """Generate a kernel for SOURCE that is proven correct and measured against eager and torch.compile."""
     check_choice("--effort", effort, EFFORTS)
@@ -62,12 +65,16 @@ def generate(
     document, pins = writable_file(json, "--json"), writable_file(lock, "--lock")
     asked = check_models(proposer, model, base_url, writable_file(record, "--record"), replay, tokens, money, price)
     more = {} if asked is None else {"proposer": proposer, "model": model, "base-url": base_url, "replay": replay}
-    command = command_line("generate", [source], target=target, budget=budget, effort=effort, scale=scale, **more)
     try:
-        outcome, facts, interrupted = _search(source, target, budget, effort, scale, pins, asked)
+        outcome, facts, interrupted = _search(source, target, budget, effort, scale, pins, asked, gradients)
     except KeyboardInterrupt:  # before the search took over, which itself keeps the best so far
         say("Interrupted before anything was found.")
         raise typer.Exit(130) from None
+    from kernelwright.search import target_here  # imported long since
+
+    target = target or target_here()
+    words = [source, *(["--gradients"] if gradients else [])]
+    command = command_line("generate", words, target=target, budget=budget, effort=effort, scale=scale, **more)
     _show(outcome)
     _write(outcome, facts, folder, document, command)
     if outcome.winner is None and outcome.unmeasured is None:
@@ -76,15 +83,16 @@ def generate(
 
 
 def _search(
-    source: str, target: str, budget: float, effort: str, scale: str, lock: Path | None, asked: Asked | None
-) -> tuple[Outcome, Facts, bool]:
+    source: str, target: str | None, budget: float, effort: str, scale: str, lock: Path | None, asked: Asked | None,
+    gradients: bool,
+) -> tuple[Outcome, Facts, bool]:  # fmt: skip
     """Run the search under its live picture; tell whether the user interrupted it."""
     from kernelwright.judge import dismiss, start_early
 
     if not _seems_known(source):
         start_early()
     try:
-        return _search_now(source, target, budget, effort, scale, lock, asked)
+        return _search_now(source, target, budget, effort, scale, lock, asked, gradients)
     finally:
         dismiss()
 
@@ -101,17 +109,21 @@ def _seems_known(source: str) -> bool:
 
 
 def _search_now(
-    source: str, target: str, budget: float, effort: str, scale: str, lock: Path | None, asked: Asked | None
-) -> tuple[Outcome, Facts, bool]:
-    check_target(target)
+    source: str, target: str | None, budget: float, effort: str, scale: str, lock: Path | None, asked: Asked | None,
+    gradients: bool,
+) -> tuple[Outcome, Facts, bool]:  # fmt: skip
+    if target is not None:
+        check_target(target)
     from kernelwright.task import from_source
 
     task = from_source(source, scale=scale)  # first: a wrong SOURCE is told before anything slow is imported
+    task = replace(task, gradients=gradients)
     from kernelwright import search
     from kernelwright.archive import Archive
     from kernelwright.cli._facts import gather
     from kernelwright.cli._live import SearchView
 
+    target = target or search.target_here()
     console = stderr()
     measuring = time.monotonic()
     with console.status("measuring what this machine can do (once)"):

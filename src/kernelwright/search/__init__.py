@@ -5,6 +5,7 @@ from ._clock import process_start
 from ._drive import Listener, Proposer, find
 from ._effort import EFFORTS, Effort
 from ._generate import generate_task
+from ._here import target_here
 from ._kernel import Kernel, generate
 from ._models import Models
 from ._outcome import Event, Outcome, Trial, Unmeasured
@@ -27,4 +28,5 @@ __all__ = [
     "generate",
     "generate_task",
     "process_start",
+    "target_here",
 ]

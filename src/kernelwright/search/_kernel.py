@@ -21,6 +21,7 @@ from ..targets import Candidate, load
 from ..task import DynamicSize, Task, asked_gradients, from_callable, module_state
 from ._drive import Listener
 from ._generate import capture_task, generate_task
+from ._here import device_of, on_cpu, state_on, target_for
 from ._outcome import Outcome
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ log = logging.getLogger("kernelwright")
 
 _grad_enabled = torch.is_grad_enabled
 _NESTS = (list, tuple, dict)
+_UNTIMED = "its kernel is proven and compiled, but there is no GPU here to time it on."
 
 
 class Kernel:
@@ -38,19 +40,20 @@ class Kernel:
 
     Inputs outside the verified domain (other sizes, dtypes, devices), keyword arguments, and calls that need gradients
     for which the kernel was not made run the user's own code instead, with one log line for each reason. A kernel made
-    with gradients returns results that carry them; gradients of gradients it has none, which torch says when asked.
+    with gradients returns results that carry them; asked for gradients of gradients it raises ``NoGradient``.
 
     Attributes: ``source`` (generated C++; empty when a baseline is served), ``verdict``, ``measurement``, ``outcome``.
     """
 
     def __init__(self, outcome: Outcome, reference: Callable[..., Any], state: Mapping[str, torch.Tensor]) -> None:
         if outcome.winner is None:
-            raise KernelwrightError(f"Nothing can be served for {outcome.task.name}: {outcome.reason}")
+            raise KernelwrightError(f"Nothing can be served for {outcome.task.name}: {outcome.reason or _UNTIMED}")
         self.outcome = outcome
         self._reference = reference
         self._state = state
-        self._run = load(outcome.winner, reference, state)
         self._generated = outcome.winner.target not in ("eager", "compile")
+        held = state_on(state, device_of(outcome.winner.target)) if self._generated else state
+        self._run = load(outcome.winner, reference, held)
         self._state_needs_grad = any(t.requires_grad for t in state.values())
         self._given = _given(outcome.winner)
         self._told: set[str] = set()
@@ -151,7 +154,7 @@ def generate(
     fn_or_module: Callable[..., Any],
     example_inputs: tuple[Any, ...] | list[Any],
     *,
-    target: str = "cpu",
+    target: str | None = None,
     budget: float = 60.0,
     effort: str = "balanced",
     dynamic: tuple[DynamicSize, ...] = (),
@@ -163,9 +166,11 @@ def generate(
 ) -> Kernel:
     """Generate a verified, faster kernel for a function or module on example inputs.
 
-    ``example_inputs``: the positional arguments of one call. ``dynamic``: sizes that may vary, each with its range; the
-    kernel is then verified across the box and refuses outside it. ``budget``: seconds. ``effort``: "quick", "balanced"
-    or "full". ``archive``: an ``Archive``, the path of one, or None for the user's own. ``lock``: a
+    ``example_inputs``: the positional arguments of one call. ``target``: "cpu", "triton" or "cuda"; by default the
+    device on which the example inputs lie decides. A kernel for a GPU takes tensors there; for any others the user's
+    own code runs. Parameters on the CPU are copied to the GPU, once. ``dynamic``: sizes that may vary, each with its
+    range; the kernel is then verified across the box and refuses outside it. ``budget``: seconds. ``effort``: "quick",
+    "balanced" or "full". ``archive``: an ``Archive``, the path of one, or None for the user's own. ``lock``: a
     ``kernelwright.lock`` whose pins decide. ``gradients``: whether the kernel is to give
     them, judged and timed with its results: in the example inputs that require them (in all floating ones, where none
     does) and in the parameters that do; by default, where one of the example inputs requires them. Raises
@@ -176,13 +181,14 @@ def generate(
     >>> kernel(torch.randn(64, 512)).shape
     torch.Size([64, 512])
     """
-    since, inputs = time.monotonic(), tuple(example_inputs)
-    task = from_callable(fn_or_module, inputs, name=name, dynamic=dynamic, gradients=gradients)
+    since, target = time.monotonic(), target or target_for(example_inputs)
+    call, inputs = on_cpu(fn_or_module, tuple(example_inputs))
+    task = from_callable(call, inputs, name=name, dynamic=dynamic, gradients=gradients)
     store = archive if isinstance(archive, Archive) else Archive(archive)
     try:
         if not any(row.winners and row.name == task.name for row in store.tasks()):
             start_early()  # there will be a search: the judge can begin while the graph is captured
-        captured = _capture(task, fn_or_module, inputs)
+        captured = _capture(task, call, inputs)
         if captured is not None:
             from ..compiler import identity
 

@@ -40,7 +40,7 @@ class Launcher:
         device: str = "cpu",
     ) -> None:
         self.plan = plan
-        self._allocate, self._device = allocate, device
+        self._allocate, self._device = allocate, _whole(device)
         self._module: Any = entries
         if isinstance(entries, Path):
             self._module = tvm_ffi.load_module(str(entries), keep_module_alive=True)
@@ -51,7 +51,7 @@ class Launcher:
         self._idle_workspaces: list[torch.Tensor] = []  # popped while in use, so that threads never share one
         self._sizes = _SizeEvaluator(plan)
         about = (plan, self._module, self._state, self._treespec, allocate, self._idle_workspaces)
-        quick = script(*about, _resolve, self._general, blind=blind)
+        quick = script(*about, _resolve, self._general, blind=blind, device=self._device)
         self._blind = blind
         if blind:  # now, not when it is called: a missing one is a fault of the library
             self._entries = [self._module[step.entry] for step in plan.steps if isinstance(step, EntryCall)]
@@ -91,6 +91,9 @@ class Launcher:
         given = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
         if len(given) != self._arg_count:
             raise OutsideDomain(f"The kernel takes {self._arg_count} tensors, but {len(given)} were given.")
+        elsewhere = next((tensor.device for tensor in given if tensor.device != self._device), None)
+        if elsewhere is not None:
+            raise OutsideDomain(f"A tensor is on {elsewhere}, but the kernel was made for {self._device}.")
         return [
             _as_specified(given[int(s.source[1])].detach(), s.spec)
             if s.source[0] == "arg"
@@ -102,7 +105,7 @@ class Launcher:
         """What checked entries do themselves; layouts are right already."""
         for tensor, spec in zip(tensors, (i.spec for i in self.plan.inputs), strict=True):
             shape, dtype = self._sizes.all(spec.shape, sizes), getattr(torch, spec.dtype)
-            if tuple(tensor.shape) != shape or tensor.dtype is not dtype or tensor.device.type != self._device:
+            if tuple(tensor.shape) != shape or tensor.dtype is not dtype or tensor.device != self._device:
                 what = f"{tuple(tensor.shape)} {tensor.dtype} on {tensor.device}"
                 raise OutsideDomain(f"A tensor is {what}, but the kernel takes {shape} {dtype} on the {self._device}.")
 
@@ -183,6 +186,12 @@ class _SizeEvaluator:
 
     def all(self, texts: Sequence[SizeText], sizes: Mapping[str, int]) -> tuple[int, ...]:
         return tuple(self.one(text, sizes) for text in texts)
+
+
+def _whole(device: str) -> torch.device:
+    """With its number: kernels are launched on the GPU that is current now, and take no tensors of another one."""
+    found = torch.device(device)
+    return torch.device("cuda", torch.cuda.current_device()) if found.type == "cuda" and found.index is None else found
 
 
 def _ints(texts: Sequence[SizeText]) -> tuple[int, ...]:

@@ -29,20 +29,23 @@ def script(
     general: Callable[..., Any],
     *,
     blind: bool = False,
+    device: torch.device,
 ) -> Callable[..., Any] | None:
     """A function of the plan's tensor arguments that returns what the reference would.
 
     Other arguments than the plan's, and those that need gradients, go to ``general``, which copies them into the right
     layout or says what is wrong. The function's ``leaving_by(other)`` is the same with another way out.
     Instead of a function, None for a plan that needs the general path anyway. ``idle`` holds workspaces between calls.
-    ``blind``: the entries do not look at what they are given, so it is done for them.
+    ``blind``: the entries do not look at what they are given, so it is done for them. ``device``: where tensors lie.
     """
     fixed = isinstance(plan.workspace, int) and not (plan.symbols or plan.mutations or plan.constants)
     arguments = [spec for spec in plan.inputs if spec.source[0] == "arg"]
     if not fixed or [spec.source[1] for spec in arguments] != list(range(len(arguments))):
         return None
     pack = _packer(treespec)
-    return None if pack is None else _Writer(plan, module, state, pack, allocate, idle, resolve, general).write(blind)
+    if pack is None:
+        return None
+    return _Writer(plan, module, state, pack, allocate, idle, resolve, general).write(blind, device)
 
 
 def _packer(treespec: pytree.TreeSpec | None) -> str | None:
@@ -72,10 +75,13 @@ class _Writer:
             if spec.source[0] != "arg":
                 self.scope[name] = state[str(spec.source[1])]
 
-    def write(self, blind: bool) -> Callable[..., Any]:
+    def write(self, blind: bool, device: torch.device) -> Callable[..., Any]:
         plan = self.plan
-        if blind or any(isinstance(step, AtenCall) for step in plan.steps):
-            self.lines += ["if grad_enabled(): return general(*args)", *self._checks(blind)]
+        mixed = any(isinstance(step, AtenCall) for step in plan.steps)
+        if mixed:
+            self.lines.append("if grad_enabled(): return general(*args)")
+        if mixed or blind:
+            self.lines += self._checks(blind, device.index if device.type == "cuda" else -1)
         if plan.workspace:
             make = self._constant(maker(self.allocate, (int(plan.workspace),), (1,), torch.uint8))
             self.lines.append(f"w = idle.pop() if idle else {make}()")
@@ -134,8 +140,11 @@ class _Writer:
         returns = found._schema.returns
         return len(returns) > 1 or "[]" in str(returns[0].type) or "List" in str(returns[0].type)
 
-    def _checks(self, blind: bool) -> list[str]:
-        """An ATen call must not meet what no entry has looked at: arguments are tensors, of the plan's form."""
+    def _checks(self, blind: bool, place: int) -> list[str]:
+        """An ATen call must not meet what no entry has looked at: arguments are tensors, of the plan's form.
+
+        ``place``: the number of the GPU on which they lie, -1 for the CPU.
+        """
         seen = {name for step in self.plan.steps if isinstance(step, EntryCall) for name in step.args}
         seen = set() if blind else seen
         given = [self.names[spec.spec.name] for spec in self.plan.inputs if spec.source[0] == "arg"]
@@ -143,7 +152,7 @@ class _Writer:
         for spec in self.plan.inputs:
             if spec.source[0] == "arg" and spec.spec.name not in seen:
                 name, (shape, strides, dtype) = self.names[spec.spec.name], _form(spec.spec)
-                same = f"{name}.shape == {shape} and {name}.stride() == {strides}"
+                same = f"{name}.get_device() == {place} and {name}.shape == {shape} and {name}.stride() == {strides}"
                 lines.append(f"if not ({same} and {name}.dtype is {self._constant(dtype)}): return general(*args)")
         return lines
 

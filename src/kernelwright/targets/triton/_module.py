@@ -48,8 +48,9 @@ def load_triton(
         return Launcher(plan, launchers(source, plan), state, allocate_, blind=True).call
     if not torch.cuda.is_available():
         raise GpuMissing("A Triton kernel runs on a GPU, and there is none here that torch can use.")
-    on_gpu = allocator("cuda") if allocate_ is allocate else allocate_
-    return Launcher(plan, launchers(source, plan), state, on_gpu, blind=True, device="cuda").call
+    device = f"cuda:{torch.cuda.current_device()}"
+    on_gpu = allocator(device) if allocate_ is allocate else allocate_
+    return Launcher(plan, launchers(source, plan), state, on_gpu, blind=True, device=device).call
 
 
 @functools.cache
