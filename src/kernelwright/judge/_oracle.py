@@ -6,8 +6,10 @@ with room for its outputs. Addresses stay the same from case to case while the v
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 import torch
 
 from ..errors import InputsInvalid, ReferenceFailed
-from ..task import Task, load
+from ..task import STRUCTURES, Task, load
 from ._arena import Arena, Slot, aliases, arena_size, lay_out, uniquely
 from ._form import check_form
 from ._health import examine, size_of
@@ -48,6 +50,7 @@ class Oracle:
         self.inputs: Arena | None = None
         self.outputs: Arena | None = None
         self.known: dict[_Key, tuple[tuple[Any, ...], Truth]] = {}
+        self.ahead: tuple[tuple[int, str], Future[tuple[Any, ...]]] | None = None
         self.timed: dict[int, tuple[Any, ...]] = {}
         self.timed_truths: dict[int, Truth] = {}
 
@@ -125,12 +128,14 @@ class Oracle:
         fresh: bool = True,
         state: int = 0,
         later: bool = False,
+        ahead: tuple[int, str] | None = None,
     ) -> tuple[Message, list[int]]:
         """Draw sets given by (seed, structure), find their truths, and lay them out for the candidate.
 
         ``state`` is the seed of the parameters that reference and candidate compute with (0: the task's own);
-        ``later``: float64 is asked when a comparison needs it. Raises ``TaskError`` when the reference is not defined
-        for what was drawn.
+        ``later``: float64 is asked when a comparison needs it; ``ahead``: a set that will be asked for next, to be
+        drawn while the candidate is busy with this one. Raises ``TaskError`` when the reference is not defined for what
+        was drawn.
         """
         wanted = {int(k): v for k, v in sizes.items()}
         keys = [(seed, structure, tuple(wanted.items()), state) for seed, structure in sets]
@@ -157,6 +162,8 @@ class Oracle:
         self.outputs = _reuse(self.outputs, arena_size(out))
         self.case = _Case(args, truths, sequence, input_slots, output_slots)
         self._write_inputs()
+        if ahead is not None:
+            self._foresee(*ahead)
         return {
             "sets": [describe_set(a, s) for a, s in zip(args, input_slots, strict=True)],
             "sequence": sequence,
@@ -167,12 +174,23 @@ class Oracle:
         self, seed: int, structure: str, sizes: dict[int, int], state: int, later: bool
     ) -> tuple[tuple[Any, ...], Truth]:
         self.runner.use_state(0)  # what may be drawn is found out with the task's own state
-        drawn = draw(self.task, self.runner.reference, seed, structure, sizes)
+        ahead, self.ahead = self.ahead, None
+        if ahead is not None and ahead[0] == (seed, structure) and not sizes:
+            drawn = ahead[1].result()
+        else:
+            drawn = draw(self.task, self.runner.reference, seed, structure, sizes)
         self.runner.use_state(state, self.given)
         truth = self.truths.find(drawn, later=later)
         if state and any(t.is_floating_point() and bool(t.isnan().any()) for t in truth.eager.tensors):
             raise InputsInvalid(f"The reference of {self.task.name} returns NaN with other parameters.")
         return drawn, truth
+
+    def _foresee(self, seed: int, structure: str) -> None:
+        """Draw a set in another thread, if nothing else can notice."""
+        apart = getattr(self.runner.reference.draw, "apart", None)
+        if apart is not None and structure in STRUCTURES and apart(structure):
+            drawing = _aside().submit(draw, self.task, self.runner.reference, seed, structure)
+            self.ahead = (seed, structure), drawing
 
     def _forget(self, wanted: Sequence[_Key]) -> None:
         """Drop truths that cost little, and the oldest that nobody asked for until the rest may stay."""
@@ -229,7 +247,8 @@ class Oracle:
         for args, run in zip(case.args, case.input_slots, strict=True):
             for k, (tensor, slot) in enumerate(zip(tensor_leaves(args), run, strict=True)):
                 if k not in self.runner.changed_args and not same_bits(tensor, self.inputs.tensor(slot)):
-                    return {"category": "input-mutated", "detail": f"it changed the values of {self._argument(args, k)}"}
+                    detail = f"it changed the values of {self._argument(args, k)}"
+                    return {"category": "input-mutated", "detail": detail}
         state = self.runner.reference.state
         for name, slot in self.state_slots.items():
             if name not in self.runner.pristine and not same_bits(state[name].detach(), self.state_arena.tensor(slot)):
@@ -351,6 +370,11 @@ class Oracle:
         for name, tensor in self.runner.pristine.items():
             self.state_arena.tensor(self.state_slots[name]).copy_(tensor)
         self.runner.restore()
+
+
+@functools.cache
+def _aside() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1)
 
 
 def _reuse(arena: Arena | None, size: int) -> Arena:

@@ -84,6 +84,8 @@ class Rounds:
         ``shelved``: each is copied to its place on the shelf, so that hundreds do not keep the heap from being used
         again, and the judge need not read them out of this process.
         """
+        if shelved:
+            self.stage()
         results: list[Any] = []
         places: list[list[int]] = []  # none for those on the shelf
         if calls:

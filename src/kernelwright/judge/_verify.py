@@ -107,6 +107,7 @@ class _Trial:
         self.missing = missing  # parameters of the reference that it has no way to follow
         self.checks: list[Check] = []
         self.recorded: tuple[Case, ...] = ()
+        self.following: Case | None = None
         self.compared = 0
         self.empty = True
         self.sizes_tried = self.sizes_passed = 0
@@ -118,7 +119,7 @@ class _Trial:
         self.soft = fixed + times * float(session.facts["eager_seconds"]) if self.heavy else _SOFT_SECONDS
 
     def run(self, start: float) -> Verdict:
-        for case in self._cases():
+        for case in self._one_ahead():
             if not case.needed and self.session.now() - start + self.truth_seconds > self.soft:
                 continue
             fault = self._try(case)
@@ -130,6 +131,17 @@ class _Trial:
         if self.sizes_tried and not self.sizes_passed:
             return Verdict("unjudged", f"The reference of {name} runs at no other size of its box.", "reference")
         return Verdict("accepted")
+
+    def _one_ahead(self) -> Iterator[Case]:
+        """The cases; while one is tried, ``following`` is the next. Seeds of single sets are drawn by then."""
+        cases = (
+            replace(c, seed=c.seed or self.session.new_seed()) if len(c.structures) == 1 else c for c in self._cases()
+        )
+        case = next(cases, None)
+        while case is not None:
+            self.following = next(cases, None)
+            yield case
+            case = self.following
 
     def _cases(self) -> Iterator[Case]:
         """The task's own inputs; repeated calls; other sizes; laws of values and layouts in random order."""
@@ -217,6 +229,9 @@ class _Trial:
         message |= {"sequence": list(case.sequence), "sizes": case.sizes, "layout": case.layout}
         # What agrees with the reference's own answer needs no float64, once that is known to compare anything.
         message |= {"fresh": not self.checks, "state": case.state, "later": self.compared > 0}
+        after = self.following
+        single = after is not None and len(after.structures) == 1 and not after.sizes
+        message["ahead"] = [after.seed, after.structures[0]] if after is not None and single else None
         try:
             return self.session.ask_oracle(message)
         except TaskError as error:

@@ -99,7 +99,8 @@ def _oracle(memory: int) -> Serve:
         if op == "prepare":
             sets = [(int(seed), str(structure)) for seed, structure in message["sets"]]
             how = message["sequence"], message["sizes"], message["layout"], message["fresh"], message["state"]
-            return oracle.prepare(sets, *how, later=message["later"])
+            ahead = (int(message["ahead"][0]), str(message["ahead"][1])) if message["ahead"] else None
+            return oracle.prepare(sets, *how, later=message["later"], ahead=ahead)
         if op == "screen":
             return oracle.screen(message["seed"]), []
         if op == "settle":

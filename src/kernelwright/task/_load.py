@@ -317,6 +317,10 @@ class _Inputs:
         scale = self._scale(characters) if structure == "large" else 1.0
         return self._structured(given, seed, structure, characters, scale)
 
+    def apart(self, structure: str) -> bool:
+        """Whether drawing it neither runs the task's own code nor asks the reference, so that a thread may."""
+        return self.pattern is not None and structure != "given" and (structure != "large" or bool(self.large_scale))
+
     def given(self, seed: int) -> tuple[Any, ...]:
         leaves, spec = pytree.tree_flatten(self.base(seed))
         leaves = [leaf.detach() if isinstance(leaf, Tensor) and leaf.requires_grad else leaf for leaf in leaves]
