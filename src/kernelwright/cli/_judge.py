@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,6 +76,9 @@ def judge(
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Judge even where the walls do not stand.")] = False,
     time_limit: Annotated[float, typer.Option(metavar="S", help="Seconds for one request to a process.")] = 60.0,
     memory: Annotated[int | None, typer.Option(metavar="MB", help="Memory of each process; most by default.")] = None,
+    gradients: Annotated[
+        bool, typer.Option("--gradients", help="Judge the gradients in inputs and parameters, too.")
+    ] = False,
 ) -> int:
     """Judge whether CANDIDATE computes TASK: exit status 0 accepted, 1 rejected, 2 could not judge."""
     check_limits(time_limit, memory)
@@ -83,7 +86,7 @@ def judge(
     pairs = _pairs(task, candidate, batch)
     judged: list[Judged] = []
     try:
-        for one in _judge_all(pairs, unsafe, time_limit, memory):
+        for one in _judge_all(pairs, unsafe, time_limit, memory, gradients):
             judged.append(one)
             if batch is not None:
                 say(f"{one.status:9}{one.candidate.name}{f': {one.category}' if one.category else ''}")
@@ -152,7 +155,7 @@ def _header(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _judge_all(
-    pairs: Sequence[tuple[str, Path]], unsafe: bool, time_limit: float, memory: int | None
+    pairs: Sequence[tuple[str, Path]], unsafe: bool, time_limit: float, memory: int | None, gradients: bool
 ) -> Iterator[Judged]:
     from kernelwright.judge import dismiss, start_early
 
@@ -165,18 +168,23 @@ def _judge_all(
         with Judge(time_limit=time_limit, memory_limit=limit, unsafe=unsafe) as judge:
             for task, path in pairs:
                 with stderr().status(f"judging {path.name}"):
-                    one = _judge_one(judge, task, path)
+                    one = _judge_one(judge, task, path, gradients)
                 yield one
     finally:
         dismiss()
 
 
-def _judge_one(judge: Judge, task: str, path: Path) -> Judged:
+def _judge_one(judge: Judge, task: str, path: Path, gradients: bool) -> Judged:
     """A fault of the task, or a file that is no candidate, leaves the others to be judged."""
     try:
         if not task:
             raise SubmissionInvalid(f"{path} names no task; begin it with a comment `task: FILE`, or give a TASK.")
-        verdict = judge.judge(task, path)
+        if gradients:
+            from kernelwright.task import from_source
+
+            verdict = judge.judge(replace(from_source(task), gradients=True), path)
+        else:
+            verdict = judge.judge(task, path)
     except KernelwrightError as error:
         return Judged(task, path, None, str(error), type(error).__name__)
     return Judged(task, path, verdict, walls=judge.walls)

@@ -48,6 +48,7 @@ class Parameters:
         self._followed: list[str] = []  # those that were recognised by value
         own = _entries(module)
         shared = {n for n, t in own.items() if n in state and _form(t) == _form(state[n])}
+        self._trained = {n for n in shared if own[n].requires_grad}  # before they become the reference's own
         for name in shared:
             _put(module, name, state[name])
         self._loads = _takes_state(module)
@@ -81,7 +82,7 @@ class Parameters:
                     f"it has no parameter that is the reference's {name}, and the task asks for gradients in {name}"
                 )
             own.append(entry if copy is None else copy.own)
-            if not own[-1].requires_grad:
+            if name not in self._trained:
                 raise NoGradient(f"it holds {name} without gradients, and the task asks for gradients in it")
             if copy is not None:
                 turns[name] = partial(copy.turn_back, shape=entry.shape)
@@ -95,6 +96,8 @@ class Parameters:
                 axes = _same_values(tensor.detach(), self._state[name].detach())
                 if axes is None:
                     continue
+                if tensor.requires_grad:
+                    self._trained.add(name)
                 if axes == tuple(range(len(axes))) and tensor.shape == self._state[name].shape:
                     _put(self._module, mine, self._state[name])
                 else:

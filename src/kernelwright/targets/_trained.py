@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from ..errors import NoGradient
 from .cpu import Allocate, Launcher
 from .plan import Plan
 
@@ -18,7 +19,7 @@ from .plan import Plan
 class Trained:
     """A plan with its ``backward``, bound to the entries of a library; the results carry gradients.
 
-    Raises ``OutsideDomain`` as :class:`Launcher` does. Gradients of gradients are not to be had.
+    Raises ``OutsideDomain`` as :class:`Launcher` does, and ``NoGradient`` when gradients of gradients are asked for.
     """
 
     def __init__(self, plan: Plan, library: Path, state: Mapping[str, Tensor], allocate: Allocate) -> None:
@@ -62,8 +63,11 @@ class _Apply(torch.autograd.Function):
         return (pytree.tree_unflatten(shown, tree), *made)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, _: Any, *cotangents: Tensor) -> Any:
+        if torch.is_grad_enabled():  # create_graph=True: what came out would carry no gradients, and nobody would know
+            raise NoGradient(
+                "A generated kernel has no gradients of gradients; leave out create_graph=True, or run your own code."
+            )
         half = ctx.kernel.backward
         found = ctx.kernel.gradients(*ctx.saved_tensors, *(cotangents[k] for k in half.outputs))
         given: list[Tensor | None] = [None] * ctx.arguments

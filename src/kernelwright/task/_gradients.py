@@ -185,9 +185,8 @@ class WithGradients(nn.Module):
         before = {name: tensor.detach().clone() for name, tensor in self.named_buffers()}
         with torch.random.fork_rng(devices=[]):
             started = probe.start(work)
-        with torch.no_grad():
-            for name, tensor in self.named_buffers():
-                tensor.copy_(before[name])
+        for name, tensor in self.named_buffers():
+            tensor.data.copy_(before[name])  # not as an operation: autograd may have kept what it changes
         leaves = [leaf for leaf in pytree.tree_leaves(started.result) if isinstance(leaf, Tensor)]
         outputs = tuple(k for k, leaf in enumerate(leaves) if leaf.requires_grad)
         if not outputs:
