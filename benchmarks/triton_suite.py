@@ -1,11 +1,11 @@
-"""How much of our suite the Triton target expresses, whether that is right, and what its kernels need: without a GPU.
+"""How much of our suite a GPU target expresses, whether that is right, and what its kernels need: without a GPU.
 
 Every task of ``benchmarks/suite`` becomes a candidate. At small sizes (every size constant of the file divided by up to
-16) the judge verifies it, interpreted: its cases and structures, guard bands, poisoned outputs, its bounds. At its own
-sizes it is compiled ahead of time to sm_90, which tells registers and spills. Nothing is timed. Writes
-``triton-<machine>.json``.
+16) the judge verifies it, interpreted or emulated: its cases and structures, guard bands, poisoned outputs, its bounds.
+At its own sizes it is compiled ahead of time to sm_90, which tells registers and spills. Nothing is timed. Writes
+``<target>-<machine>.json``.
 
-    python benchmarks/triton_suite.py [--match TEXT] [--json FILE] [--no-build] [--no-judge]
+    python benchmarks/triton_suite.py [--target triton|cuda] [--match TEXT] [--json FILE] [--no-build] [--no-judge]
 """
 
 from __future__ import annotations
@@ -24,11 +24,16 @@ from typing import Any
 
 import torch
 
-from kernelwright.compiler import capture, prepare, prepare_captured
-from kernelwright.compiler.triton import emit_triton
+from kernelwright.compiler import capture, prepare_captured
+from kernelwright.compiler.capture import Captured
 from kernelwright.judge import OutOfTime, Session
+from kernelwright.search import Proposer
+from kernelwright.search._ahead import AheadProposer
+from kernelwright.search._cuda import cuda_proposer
+from kernelwright.search._memory import toolchain_of
 from kernelwright.search._triton import TritonProposer
-from kernelwright.targets import AtenCall, Candidate
+from kernelwright.search._unmeasured import compiles_ahead
+from kernelwright.targets import AtenCall
 from kernelwright.task import Task, from_source, load
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +46,7 @@ _SIZE = re.compile(r"^(\w+) = (\d+)$", re.MULTILINE)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--target", default="triton", choices=("triton", "cuda"), help="what generates the kernels")
     parser.add_argument("--match", default="", help="only tasks whose level/name contains this text")
     parser.add_argument("--json", type=Path, help="write the results here")
     parser.add_argument("--no-build", action="store_true", help="do not compile ahead of time")
@@ -50,20 +56,20 @@ def main() -> None:
     paths = [p for p in sorted((ROOT / "benchmarks/suite").glob("level*/*.py")) if options.match in _label(p)]
     rows: dict[str, Row] = {_label(path): {} for path in paths}
     if not options.no_judge:
-        _judge(paths, rows)
+        _judge(paths, rows, options.target)
     if not options.no_build:
-        _build(paths, rows)
+        _build(paths, rows, options.target)
     counts = Counter(row.get("status", "unjudged") for row in rows.values())
     print(f"{len(rows)} tasks: " + ", ".join(f"{count} {status}" for status, count in counts.most_common()))
     if not options.match or options.json:
-        _write(rows, counts, options.json)
+        _write(rows, counts, options.json, options.target)
 
 
 def _label(path: Path) -> str:
     return f"{path.parent.name}/{path.stem}"
 
 
-def _write(rows: dict[str, Row], counts: Counter[str], out: Path | None) -> None:
+def _write(rows: dict[str, Row], counts: Counter[str], out: Path | None, target: str) -> None:
     from importlib.metadata import version
 
     from kernelwright.machine import describe
@@ -72,7 +78,7 @@ def _write(rows: dict[str, Row], counts: Counter[str], out: Path | None) -> None
     document = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": asdict(describe()),
-        "versions": {name: version(name) for name in ("torch", "triton")},
+        "versions": {"torch": version("torch"), target: toolchain_of(target)},
         "architecture": "sm_90",
         "counts": dict(counts),
         "with_aten_calls": sum(bool(row.get("aten")) for row in rows.values()),
@@ -80,14 +86,14 @@ def _write(rows: dict[str, Row], counts: Counter[str], out: Path | None) -> None
         "kernels_that_spill": sum(len(row.get("spilling", ())) for row in rows.values()),
         "tasks": rows,
     }
-    out = out or ROOT / f"benchmarks/results/triton-{machine_slug()}.json"
+    out = out or ROOT / f"benchmarks/results/{target}-{machine_slug()}.json"
     out.write_text(json.dumps(document, indent=1) + "\n")
 
 
 # ── verdicts ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _judge(paths: list[Path], rows: dict[str, Row]) -> None:
+def _judge(paths: list[Path], rows: dict[str, Row], target: str) -> None:
     """One session with its two processes for all tasks: starting them takes longer than most verdicts."""
     session: Session | None = None
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +107,7 @@ def _judge(paths: list[Path], rows: dict[str, Row]) -> None:
                 else:
                     session.turn_to(task)
                 session.deadline = time.monotonic() + SECONDS
-                row = {"sizes_divided_by": divisor, **_verdict(session, task)}
+                row = {"sizes_divided_by": divisor, **_verdict(session, task, target)}
             except OutOfTime:
                 row = {"status": "slow", "why": f"it was not judged within {SECONDS:g} s"}
             except Exception as fault:  # whatever goes wrong is this task's row
@@ -112,11 +118,18 @@ def _judge(paths: list[Path], rows: dict[str, Row]) -> None:
         session.close()
 
 
-def _verdict(session: Session, task: Task) -> Row:
+def _proposer(captured: Captured, title: str, target: str) -> Proposer:
+    """What proposes where nothing is timed, whether there is a GPU or not."""
+    if target == "cuda":
+        return cuda_proposer(captured, title, timed=False)
+    return TritonProposer(prepare_captured(captured), title)
+
+
+def _verdict(session: Session, task: Task, target: str) -> Row:
     """What the judge says about the proposer's first candidate."""
     reference = load(task)
-    prepared = prepare_captured(capture(reference.call, reference.draw(0, "given"), task.dynamic))
-    batch = TritonProposer(prepared, task.name).propose(1)
+    captured = capture(reference.call, reference.draw(0, "given"), task.dynamic)
+    batch = _proposer(captured, task.name, target).propose(1)
     if not batch:
         return {"status": "failed", "why": "nothing of it could be lowered"}
     if session.unscored:
@@ -166,28 +179,30 @@ def _made(source: str) -> tuple[torch.nn.Module, tuple[Any, ...]]:
 # ── builds ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _candidates(paths: list[Path]) -> tuple[list[str], list[Candidate]]:
-    """Every task at its own sizes that the compiler takes; the others fail above, with their reason."""
-    labels: list[str] = []
-    candidates: list[Candidate] = []
+def _proposers(paths: list[Path], target: str = "triton") -> dict[str, AheadProposer]:
+    """Of every task at its own sizes that the compiler takes; the others fail above, with their reason."""
+    found: dict[str, AheadProposer] = {}
     for path in paths:
         with suppress(Exception):
-            candidates.append(emit_triton(prepare(*_made(path.read_text()))))
-            labels.append(_label(path))
-    return labels, candidates
+            proposer = _proposer(capture(*_made(path.read_text()), ()), path.stem, target)
+            if isinstance(proposer, AheadProposer):
+                found[_label(path)] = proposer
+    return found
 
 
-def _build(paths: list[Path], rows: dict[str, Row]) -> None:
-    """Registers and spills of every task's kernels."""
-    from kernelwright.targets.triton import reports
-
-    labels, candidates = _candidates(paths)
-    for label, report in zip(labels, reports(candidates), strict=True):
+def _build(paths: list[Path], rows: dict[str, Row], target: str) -> None:
+    """Registers and spills of every task's kernels, as the search settles them."""
+    reports = compiles_ahead(target)
+    proposers = _proposers(paths, target)
+    first = {label: candidate for label, proposer in proposers.items() for candidate in proposer.propose(1)}
+    for (label, candidate), built in zip(first.items(), reports(list(first.values())), strict=True):
+        _, report = proposers[label].settle(candidate, built, reports)
         kernels = {(k.kernel, k.registers, k.spills) for k in report.kernels}
         spilling = sorted(f"{name}: {spills} bytes" for name, _, spills in kernels if spills)
         rows[label] |= {
             "build": report.fault or "built",
             "kernels": len(kernels),
+            "settled": report is not built,  # other schedules than the first guess, because registers spilled
             "registers": max((k.registers for k in report.kernels), default=0),
             "spills": report.spills,
             "spilling": spilling,

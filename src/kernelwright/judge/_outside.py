@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..errors import BuildFailed, ExtensionRefused
+from ..errors import BuildFailed, ExtensionRefused, NotEmulated
 from ..targets import Candidate
 from ._extensions import read_extensions
 from ._protocol import Message
@@ -68,10 +68,13 @@ def _build(session: Session, candidate: Candidate) -> Verdict | None:
     """Sources are compiled here, where a compiler may run; behind the walls the result is found in the cache."""
     from ..targets import build_extension
     from ..targets.cpu import build
+    from ..targets.cuda import build_for
 
     try:
         if candidate.target == "cpu":
             build(candidate.source)
+        elif candidate.target == "cuda":
+            build_for(candidate.source, session.device)
         elif candidate.target == "python":
             for extension in read_extensions(candidate.source):
                 build_extension(extension)
@@ -79,6 +82,8 @@ def _build(session: Session, candidate: Candidate) -> Verdict | None:
         if session.unsafe:  # no walls keep it from building for itself
             return None
         return Verdict("unjudged", f"Its extension is not built: {error}; {_ADVICE}", "walls")
+    except NotEmulated as error:
+        return Verdict("unjudged", str(error), "emulation")
     except BuildFailed as error:
         return Verdict("rejected", f"{str(error).rstrip('.')}.", "build")
     return None

@@ -12,6 +12,7 @@ import torch
 from torch import fx
 
 from ..compiler import Kernel, Prepared
+from ..compiler.capture import Captured
 
 Keep = frozenset[str]
 
@@ -39,6 +40,11 @@ def families(prepared: Prepared, fewest: int = FEW) -> list[tuple[str, Keep]]:
     return [(family, frozenset(found[family])) for family in order if family != "product" or len(found[family]) < _MANY]
 
 
+def contractions(captured: Captured) -> Keep:
+    """Every product and convolution of a graph, for targets that leave them all to ATen."""
+    return frozenset(f"%{node.name}" for node, name in _operations(captured.graph) if _families_of(node, name))
+
+
 def _operations(graph: fx.Graph) -> Iterator[tuple[fx.Node, str]]:
     for node in graph.nodes:
         if node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload):
@@ -58,4 +64,4 @@ def _families_of(node: fx.Node, name: str) -> tuple[str, ...]:
     return "convolution", "convolution of one point" if point else "convolution of many points"
 
 
-__all__ = ["FEW", "Keep", "families"]
+__all__ = ["FEW", "Keep", "contractions", "families"]

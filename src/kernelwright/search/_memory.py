@@ -152,6 +152,10 @@ def toolchain_of(target: str) -> str:
 
         gpu = find_device()
         return f"{triton_toolchain()}, run on {gpu.architecture}" if gpu is not None else triton_toolchain()
+    if target == "cuda":
+        from ..targets.cuda import toolchain as cuda_toolchain
+
+        return cuda_toolchain()
     return toolchain()
 
 

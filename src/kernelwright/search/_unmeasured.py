@@ -7,7 +7,7 @@ are left to try. What is found is remembered as judged, so a machine that can ti
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,12 +16,15 @@ from ..archive import Archive
 from ..errors import ReferenceFailed, Unsupported
 from ..judge import OutOfTime, Session, Verdict
 from ..targets import Candidate
-from ..targets.triton import BuildReport, check_installed, predict, reports
+from ..targets.triton import BuildReport, predict
 from ..task import Cost, Task
+from ._ahead import AheadProposer
 from ._drive import Listener, Proposer
 from ._effort import Effort
 from ._memory import Memory
 from ._outcome import Event, Outcome, Trial, Unmeasured
+
+Reports = Callable[[Sequence[Candidate]], list[BuildReport]]
 
 _SLOW = "It was interpreted, which is slow: make the inputs smaller (--scale cpu)."
 
@@ -40,11 +43,12 @@ def prove(
     """The first candidate that is accepted and compiles without spills; failing that, the accepted one with the fewest.
 
     The outcome's status is "unmeasured" then, and its ``unmeasured`` holds candidate, verdict and build. Raises
-    ``TritonMissing``, and ``TaskError`` when the reference cannot be used.
+    ``TritonMissing``, ``CudaMissing``, and ``TaskError`` when the reference cannot be used.
     """
-    check_installed()
+    reports = compiles_ahead(target)
     memory = Memory(archive, task, target) if archive is not None else None
-    proof = _Proof(task, effort, budget, memory, on_event, time.monotonic() if since is None else since)
+    start = time.monotonic() if since is None else since
+    proof = _Proof(task, effort, budget, memory, on_event, start, reports)
     with Session(task) as session:
         session.deadline = proof.start + budget
         try:
@@ -66,6 +70,7 @@ class _Proof:
     memory: Memory | None
     on_event: Listener
     start: float
+    reports: Reports
     trials: list[Trial] = field(default_factory=list)
     best: tuple[Candidate, Verdict, BuildReport] | None = None
     cost: Cost | None = None
@@ -90,7 +95,10 @@ class _Proof:
                 warm.result()
         self.cost, self.unscored = session.cost, session.unscored
         while proposer is not None and batch:
-            for candidate, build in zip(batch, reports(batch), strict=True):
+            for first, built in zip(batch, self.reports(batch), strict=True):
+                candidate, build = first, built
+                if isinstance(proposer, AheadProposer):
+                    candidate, build = proposer.settle(first, built, self.reports)
                 self._try(session, candidate, build)
                 proposer.feedback(candidate, None)
             if len(self.trials) >= self.effort.candidates or (self.best is not None and self.best[2].spills == 0):
@@ -150,6 +158,19 @@ class _Proof:
         )
 
 
+def compiles_ahead(target: str) -> Reports:
+    """What compiles candidates of a target ahead of time. Raises ``TritonMissing``, ``CudaMissing``."""
+    if target == "cuda":
+        from ..targets import cuda
+
+        cuda.known_compiler()
+        return cuda.reports
+    from ..targets import triton
+
+    triton.check_installed()
+    return triton.reports
+
+
 def _patient(verdict: Verdict) -> Verdict:
     """Being slow in an interpreter is no fault of a candidate's."""
     if verdict.category != "timeout":
@@ -157,4 +178,4 @@ def _patient(verdict: Verdict) -> Verdict:
     return replace(verdict, status="unjudged", reason=f"{verdict.reason} {_SLOW}")
 
 
-__all__ = ["prove"]
+__all__ = ["compiles_ahead", "prove"]

@@ -14,7 +14,7 @@ from ._trained import Trained
 from .cpu import PLAIN_MARK, Allocate, Launcher, allocate, build
 from .plan import Candidate
 
-TARGETS = ("cpu", "triton")  # what `--target` takes; "eager" and "compile" name the baselines
+TARGETS = ("cpu", "triton", "cuda")  # what `--target` takes; "eager" and "compile" name the baselines
 
 SUBMITTED = ("so", "python")  # what others hand in besides sources: judged, never served in the user's process
 
@@ -47,8 +47,9 @@ def load(
     ``reference`` is what the baselines run; ``state`` the parameters and buffers by qualified name. For the target
     "compile" the candidate's ``schedule`` is the mode of ``torch.compile`` ("default", "max-autotune").
     ``construction`` is known in the judge's worker alone, and with it the targets "python" and "so": elsewhere such a
-    candidate raises ``NotServable``, for it would run whatever its author liked in the user's own process. The target
-    "triton" needs a GPU, except in a process that may be given to ``interpreted`` kernels, as the judge's worker.
+    candidate raises ``NotServable``, for it would run whatever its author liked in the user's own process. The targets
+    "triton" and "cuda" need a GPU, except in a process that may be given to ``interpreted`` kernels, as the judge's
+    worker.
     """
     if candidate.target == "eager":
         return reference
@@ -63,6 +64,10 @@ def load(
         from .triton import load_triton
 
         return load_triton(candidate.source, candidate.plan, state, allocate, interpreted=interpreted)
+    if candidate.target == "cuda":
+        from .cuda import load_cuda
+
+        return load_cuda(candidate.source, candidate.plan, state, allocate, emulated=interpreted)
     library = build(candidate.source).library
     if candidate.source.startswith(PLAIN_MARK):
         return load_blind(library, candidate.plan, state, allocate)

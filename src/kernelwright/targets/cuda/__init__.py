@@ -2,13 +2,14 @@
 
 from ._build import build_cuda, find_cuda_compiler, known_compiler, toolchain
 from ._emulate import EmulationFailed, build_emulated
-from ._module import load_cuda
+from ._module import build_for, load_cuda
 from ._report import report, reports
 
 __all__ = [
     "EmulationFailed",
     "build_cuda",
     "build_emulated",
+    "build_for",
     "find_cuda_compiler",
     "known_compiler",
     "load_cuda",

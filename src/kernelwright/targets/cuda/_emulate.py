@@ -17,7 +17,7 @@ from ._launches import Call, Double, Pointer, kernel_names, read_launches
 
 # Meaning comes before speed; both as on the device: NaN and infinities count, a product and a sum may be one operation.
 _FLAGS = (
-    "-std=c++20", "-O2", "-fPIC", "-shared", "-fno-math-errno", "-ffp-contract=fast", "-fwrapv", "-U_FORTIFY_SOURCE",
+    "-std=c++20", "-O1", "-fPIC", "-shared", "-fno-math-errno", "-ffp-contract=fast", "-fwrapv", "-U_FORTIFY_SOURCE",
     "-fno-strict-aliasing", "-fno-stack-protector", "-w",
 )  # fmt: skip
 _DYNAMIC = re.compile(

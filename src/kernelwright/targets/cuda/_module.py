@@ -12,7 +12,7 @@ from ..cpu import Allocate, Launcher, allocate
 from ..plan import WORKSPACE, EntryCall, Plan
 from ..triton._module import allocator
 from ._build import build_cuda
-from ._emulate import Emulator
+from ._emulate import Emulator, build_emulated
 from ._launches import Call, Entry, Pointer, read_launches
 
 _VECTOR = 16  # bytes that one access may take: where a tensor begins must be a multiple
@@ -34,6 +34,19 @@ def load_cuda(
     launch = Launches(build_cuda(source, architecture()).library)
     on_gpu = allocator("cuda") if allocate_ is allocate else allocate_
     return Launcher(plan, entries(source, plan, launch), state, on_gpu, blind=True, device="cuda").call
+
+
+def build_for(source: str, device: str) -> None:
+    """Build what :func:`load_cuda` needs to run a source on "cpu" or "cuda", so that it finds it in the cache.
+
+    Raises what that raises.
+    """
+    if device == "cpu":
+        build_emulated(source)
+    else:
+        from ._driver import architecture
+
+        build_cuda(source, architecture())
 
 
 def entries(source: str, plan: Plan, launch: Callable[[Call], None]) -> dict[str, Callable[..., None]]:

@@ -113,12 +113,16 @@ KW_DEVICE double sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
 
 // Integer division that rounds down; a division by zero gives 0, for torch raises there.
 template <class T>
+KW_DEVICE bool is_minus_one(T x) {
+  return x < 0 && x == T(-1);
+}
+template <class T>
 KW_DEVICE T trunc_div(T a, T b) {
-  return b == 0 ? T(0) : T(b == T(-1) ? 0 - a : a / b);
+  return b == 0 ? T(0) : T(is_minus_one(b) ? 0 - a : a / b);
 }
 template <class T>
 KW_DEVICE T trunc_mod(T a, T b) {
-  return b == 0 || b == T(-1) ? T(0) : T(a % b);
+  return b == 0 || is_minus_one(b) ? T(0) : T(a % b);
 }
 template <class T>
 KW_DEVICE T floor_div(T a, T b) {

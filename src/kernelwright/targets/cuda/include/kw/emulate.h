@@ -3,17 +3,11 @@
 // end the launch with a sentence. Shared memory begins every block full of NaN, and blocks take their threads forwards
 // and backwards in turns, so that a missing barrier shows.
 #pragma once
-#include <math.h>
 #include <setjmp.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <ucontext.h>
-
-#include <algorithm>
-#include <type_traits>
-#include <utility>
 
 #define KW_EMULATED 1
 #define __global__
@@ -25,6 +19,51 @@
 #define __grid_constant__
 #define __constant__ static
 #define __shared__ static __attribute__((section("kw_shared")))
+
+// C's mathematical functions, without C++'s header of them, which takes longer to compile than most kernels.
+extern "C" {
+#define KW_EMULATED_FUNCTION(NAME) \
+  double NAME(double);             \
+  float NAME##f(float);
+#define KW_EMULATED_FUNCTIONS                                                                                      \
+  X(acos) X(acosh) X(asin) X(asinh) X(atan) X(atanh) X(cbrt) X(ceil) X(cos) X(cosh) X(erf) X(erfc) X(exp) X(exp2)  \
+  X(expm1) X(fabs) X(floor) X(lgamma) X(log) X(log10) X(log1p) X(log2) X(rint) X(round) X(sin) X(sinh) X(sqrt)     \
+  X(tan) X(tanh) X(tgamma) X(trunc)
+#define X(NAME) KW_EMULATED_FUNCTION(NAME)
+KW_EMULATED_FUNCTIONS
+#undef X
+#undef KW_EMULATED_FUNCTION
+#define KW_EMULATED_FUNCTION(NAME) \
+  double NAME(double, double);     \
+  float NAME##f(float, float);
+KW_EMULATED_FUNCTION(atan2)
+KW_EMULATED_FUNCTION(copysign)
+KW_EMULATED_FUNCTION(fmax)
+KW_EMULATED_FUNCTION(fmin)
+KW_EMULATED_FUNCTION(fmod)
+KW_EMULATED_FUNCTION(hypot)
+KW_EMULATED_FUNCTION(pow)
+#undef KW_EMULATED_FUNCTION
+double fma(double, double, double);
+float fmaf(float, float, float);
+}
+#define X(NAME) \
+  inline float NAME(float x) { return NAME##f(x); }
+KW_EMULATED_FUNCTIONS
+#undef X
+#undef KW_EMULATED_FUNCTIONS
+inline float copysign(float x, float y) { return copysignf(x, y); }
+inline float pow(float x, float y) { return powf(x, y); }
+inline float fmod(float x, float y) { return fmodf(x, y); }
+
+template <class T>
+inline T min(T a, T b) {
+  return b < a ? b : a;
+}
+template <class T>
+inline T max(T a, T b) {
+  return a < b ? b : a;
+}
 
 struct uint3 {
   unsigned x, y, z;
@@ -137,7 +176,7 @@ inline void resume(unsigned thread) {
 
 // Lets those of a warp go on who wait for each other and for nobody else.
 inline bool open_warp(unsigned first) {
-  const unsigned end = std::min(first + 32, count);
+  const unsigned end = min(first + 32, count);
   for (unsigned t = first; t < end; ++t) {
     if (threads[t].state != State::at_warp) continue;
     const unsigned mask = threads[t].mask;
@@ -213,9 +252,17 @@ inline const char* run(void (*what)(void*), void* with, const unsigned* shape, s
 }
 
 // Calls a kernel with arguments given as cuLaunchKernel takes them: by their addresses.
+template <size_t... K>
+struct Numbers {};
+template <size_t N, size_t... K>
+struct UpTo : UpTo<N - 1, N - 1, K...> {};
+template <size_t... K>
+struct UpTo<0, K...> {
+  using type = Numbers<K...>;
+};
 template <class... A, size_t... K>
-inline void call(void (*kernel)(A...), void** given, std::index_sequence<K...>) {
-  kernel(*static_cast<std::remove_cv_t<std::remove_reference_t<A>>*>(given[K])...);
+inline void call(void (*kernel)(A...), void** given, Numbers<K...>) {
+  kernel(*static_cast<A*>(given[K])...);
 }
 template <class... A>
 inline const char* launch(void (*kernel)(A...), void** given, const unsigned* shape, size_t dynamic) {
@@ -226,7 +273,7 @@ inline const char* launch(void (*kernel)(A...), void** given, const unsigned* sh
   return run(
       [](void* data) {
         auto* c = static_cast<Call*>(data);
-        call(c->kernel, c->given, std::index_sequence_for<A...>());
+        call(c->kernel, c->given, typename UpTo<sizeof...(A)>::type());
       },
       &one, shape, dynamic);
 }
@@ -343,7 +390,9 @@ inline T atomicMin(T* at, T value) {
 }
 template <class T>
 inline T atomicExch(T* at, T value) {
-  return std::exchange(*at, value);
+  const T before = *at;
+  *at = value;
+  return before;
 }
 template <class T>
 inline T atomicCAS(T* at, T expected, T value) {
@@ -366,8 +415,6 @@ template <class T>
 inline T __ldg(const T* from) {
   return *from;
 }
-using std::max;
-using std::min;
 
 // An entry for the loader: the kernel behind a C function that takes what cuLaunchKernel takes.
 #define KW_EMULATED_KERNEL(NAME)                                                                     \
