@@ -114,8 +114,12 @@ def _proposer(task: Task, target: str, captured: Captured | Halves | None) -> Pr
         from ._gradients import GradientProposer
 
         return GradientProposer(captured, f"{task.name}, by kernelwright")
-    prepared = prepare_captured(captured)
     title = f"{task.name}, by kernelwright"
+    if target == "cuda":
+        from ._cuda import cuda_proposer
+
+        return cuda_proposer(captured, title, timed=can_time(target))
+    prepared = prepare_captured(captured)
     if target == "triton":
         if can_time(target):
             from ._device import TimedTriton
