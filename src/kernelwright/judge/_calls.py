@@ -1,7 +1,7 @@
 """The process behind the walls that calls functions of libraries and modules, and is believed nothing but to be there.
 
-Arguments come and go as bytes, for others than candidates with a plan: suggestions of the proficiency benchmark. What is
-right is decided where this process cannot look.
+Arguments come and go as bytes. It is for others than candidates with a plan, such as suggestions of the proficiency
+benchmark; what is right is decided where this process cannot look.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import importlib.util
 import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ def serve() -> Callable[[Message, Sequence[int]], Answer]:
     """The role of :class:`kernelwright.judge.Worker` that runs libraries, and modules that need NumPy alone."""
     import numpy  # noqa: F401 - while it may look around
 
+    for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL):  # no report of a crash: it ends
+        signal.signal(number, signal.SIG_DFL)
     loaded: dict[str, Any] = {}
 
     def answer(message: Message, descriptors: Sequence[int]) -> Answer:

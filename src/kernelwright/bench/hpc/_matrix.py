@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._box import Box
 from ._grade import LEVELS, Proficiency, grade
-from ._models import KERNELS, LANGUAGES, Cell
+from ._models import KERNELS, LANGUAGES, TITLES, Cell
 from ._source import Source
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def table(graded: Sequence[Proficiency], name: str) -> Table:
     matrix, shown = rows(graded), Table(title=f"Proficiency of {name}", header_style="bold")
     shown.add_column("")
     for kernel in KERNELS:
-        shown.add_column(KERNELS[kernel], justify="right")
+        shown.add_column(TITLES[kernel], justify="right")
     shown.add_column("mean", justify="right")
     for row in matrix:
         cells = [_cell_text(row.grades.get(kernel)) for kernel in KERNELS]

@@ -21,6 +21,7 @@ KERNELS = {
     "jacobi": "3D Jacobi",
     "cg": "Conjugate Gradients",
 }
+TITLES = dict(zip(KERNELS, ("AXPY", "GEMV", "GEMM", "SpMV", "Jacobi", "CG"), strict=True))
 MOST = 10  # suggestions that count, of one prompt
 
 

@@ -8,7 +8,7 @@ from html import escape
 from ...report import Canvas
 from ._grade import LEVELS, Proficiency
 from ._matrix import means, notes, rows, score_text
-from ._models import KERNELS
+from ._models import KERNELS, TITLES
 
 _SIDE, _HIGH, _LEFT, _TOP = 88, 26, 220, 34
 _SHADES = {0.0: "s0", 0.25: "s1", 0.5: "s2", 0.75: "s3", 1.0: "s4"}
@@ -22,7 +22,8 @@ body{font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-
 body{max-width:1000px;margin:32px auto;padding:0 20px}
 h1{font-size:24px;margin:0 0 12px}h2{font-size:16px;margin:24px 0 4px}
 svg{max-width:100%;height:auto}table{border-collapse:collapse;width:100%;font-size:13px}
-td{padding:3px 12px 3px 0;vertical-align:top;border-bottom:1px solid #8884}td:first-child{white-space:nowrap}
+td{padding:3px 12px 3px 0;vertical-align:top;border-bottom:1px solid #8884}
+td:first-child{width:18em;overflow-wrap:anywhere}td:nth-child(2){width:4em}
 .right{color:#0b7a75}.wrong{color:#c2413b}.other{color:#a15c00}.muted{color:#777}code{font-size:13px}
 """
 
@@ -33,7 +34,7 @@ def heat_map(graded: Sequence[Proficiency], name: str) -> str:
     width, height = _LEFT + _SIDE * (len(KERNELS) + 1) + 12, _TOP + _HIGH * (len(matrix) + 1) + 58
     canvas = Canvas(width, height, f"Proficiency of {name}")
     canvas.parts.append(f"<style>{_STYLE}</style>")
-    for column, kernel in enumerate((*KERNELS.values(), "mean")):
+    for column, kernel in enumerate((*TITLES.values(), "mean")):
         canvas.text(_LEFT + _SIDE * (column + 0.5), _TOP - 10, kernel, "small strong", "middle")
     for line, row in enumerate(matrix):
         y = _TOP + _HIGH * line
