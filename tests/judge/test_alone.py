@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import kernelwright
-from kernelwright.errors import NotServable, SubmissionInvalid
+from kernelwright.errors import NotServable, SubmissionInvalid, TaskError
 from kernelwright.judge import Judge, Verdict, read_submission
 from kernelwright.targets import Candidate, load, one_file
 from kernelwright.targets.cpu import INCLUDE
@@ -177,6 +177,18 @@ def test_one_of_ours_comes_back_from_its_file(folder: Path, home: None) -> None:
     with Judge(memory_limit=1 << 30) as judge:
         assert judge.judge(make_task(), path).accepted
         assert judge.judge(make_task(), wrong).category == "value"
+
+
+def test_rules_reject_before_anything_of_the_task_is_run(folder: Path) -> None:
+    task = folder / "broken.py"
+    task.write_text((folder / "task.py").read_text() + "\nraise RuntimeError('it was run')\n")
+    (folder / "shell.cpp").write_text('#include <cstdlib>\nextern "C" int main_() { return std::system("true"); }\n')
+    (folder / "quiet.cpp").write_text("int x;\n")
+    with Judge(memory_limit=1 << 30) as judge:
+        assert judge.judge(str(task), folder / "shell.cpp").category == "rules"
+        assert judge.session is None  # and no process was started
+        with pytest.raises(TaskError, match="it was run"):
+            judge.judge(str(task), folder / "quiet.cpp")
 
 
 @pytest.mark.parametrize(
