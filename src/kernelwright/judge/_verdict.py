@@ -11,7 +11,8 @@ from ..errors import KernelwrightError
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison with the float64 oracle: which inputs, the largest error in units of its bound (<= 1 passes).
+    """One comparison with the oracle: which inputs, the largest error in units of its bound (<= 1 passes), or the most
+    that it can be where agreement with the reference's own answer did without float64.
 
     ``structure`` says it to people. What draws the same inputs again: ``seed``, ``law`` of the values, ``layout``,
     ``sizes`` as pairs of a dynamic dimension and its size, and ``state``, the seed of other parameters (0: none).
