@@ -165,6 +165,8 @@ def summary(rows: list[dict[str, Any]], rules: list[dict[str, Any]], firsts: lis
         mine = [row for row in rows if row["kind"] == kind]
         for state in ("cold", "warm"):
             found[f"{kind}, {state}"] = spread([row[state]["seconds"] for row in mine])
+            after = [row[state]["seconds"] - row[state]["phases"].get("build", 0.0) for row in mine]
+            found[f"{kind}, {state}, after the build"] = spread(after)
         found[f"{kind}, processor of both"] = spread([row["cold"]["processor"] for row in mine])
     found["read by rules"] = spread([row["seconds"] for row in rules])
     rejected = [row["seconds"] for row in rules if row["rejected"]]
@@ -177,6 +179,21 @@ def summary(rows: list[dict[str, Any]], rules: list[dict[str, Any]], firsts: lis
     compiled = [row["compiler"] for row in known if row["compiler"]]
     if compiled:
         found["compiling a candidate"] = spread(compiled)
+    return found
+
+
+def phases(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Median seconds of each phase, by kind of candidate and state of the judge.
+
+    read, rules: the text; start, screen: the processes and the task; build: the compiler; load, checks: the cases;
+    watch: what strangers meet besides, their process and thousands of calls more.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for kind in ("trusted", "untrusted"):
+        for state in ("cold", "warm"):
+            mine = [row[state]["phases"] for row in rows if row["kind"] == kind]
+            names = list(dict.fromkeys(name for one in mine for name in one))
+            found[f"{kind}, {state}"] = {n: statistics.median([one.get(n, 0.0) for one in mine]) for n in names}
     return found
 
 
@@ -193,7 +210,7 @@ def main() -> int:
 
     from suite import machine_slug
 
-    names = TASKS[: options.count]
+    names, load = TASKS[: options.count], [round(os.getloadavg()[0], 2)]  # of others at the beginning, and in the end
     rows, firsts = [], []
     for row in judging(names):
         rows.append(row)
@@ -204,7 +221,8 @@ def main() -> int:
         parts = ", ".join(f"{k} {v:.2f}" for k, v in row["parts"].items())
         print(f"{row['task']:28s} first winner after {row['seconds'] or 0:.2f} s: {parts}", flush=True)
     rules = reading()
-    content = {**stamp(), "summary": summary(rows, rules, firsts)}
+    load.append(round(os.getloadavg()[0], 2))
+    content = {**stamp(), "load": load, "summary": summary(rows, rules, firsts), "phases": phases(rows)}
     content |= {"judging": rows, "rules": rules, "first winners": firsts}
     out = options.json or HERE / "results" / f"judge-{machine_slug()}.json"
     out.write_text(json.dumps(content, indent=1) + "\n")
@@ -212,6 +230,8 @@ def main() -> int:
         print(
             f"{name:44s} median {values['median']:7.3f} s  p90 {values['p90']:7.3f} s  worst {values['worst']:7.3f} s"
         )
+    for name, seconds in content["phases"].items():
+        print(f"{name:20s} " + "  ".join(f"{phase} {value:.2f} s" for phase, value in seconds.items()))
     return 0
 
 
