@@ -19,13 +19,16 @@ from ..errors import OptionInvalid
 from ..search import EFFORTS
 from ._serve import Options, Served
 
+TARGETS = ("cpu", "triton")
+
 
 def kernelwright(module: torch.fx.GraphModule, example_inputs: Sequence[Any], **settings: Any) -> Callable[..., Any]:
     """The backend that ``torch.compile`` finds under the name "kernelwright".
 
     ``options``: ``effort`` ("quick", "balanced", "full") and ``budget`` (seconds), for each graph; ``sizes``, how many
     sets of sizes a graph is specialised for before it runs as it is; ``archive``, the path of one (by default the
-    user's own). Raises :class:`~kernelwright.errors.OptionInvalid`.
+    user's own); ``target``, "cpu" or "triton", by default as the graph's tensors lie. Raises
+    :class:`~kernelwright.errors.OptionInvalid`.
 
     >>> import torch
     >>> double = torch.compile(lambda x: torch.relu(x) * 2, backend="kernelwright", options={"effort": "quick"})
@@ -63,6 +66,8 @@ def read_options(settings: dict[str, Any]) -> Options:
     sizes = given.get("sizes", 1)
     if isinstance(sizes, bool) or not isinstance(sizes, int) or sizes < 1:
         raise OptionInvalid(f"sizes is {sizes!r}; it must be a whole number of at least 1.")
+    if given.get("target") not in (None, *TARGETS):
+        raise OptionInvalid(f"target is {given['target']!r}: choose {' or '.join(TARGETS)}.")
     archive = given.get("archive")
     if archive is not None and not isinstance(archive, str | Path):
         raise OptionInvalid(f"archive is {archive!r}; it must be the path of one.")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 
 from .. import search
 from ..archive import Archive
-from ..search import Effort, Outcome
+from ..search import Effort, Outcome, device_of
 from ..task import AtenGraph, Task, from_callable
+from ._device import on_cpu
 from ._graph import Core
 from ._propose import Proposer
 from ._workers import session_for
@@ -36,15 +38,18 @@ def task_of(core: Core, inputs: Sequence[torch.Tensor], name: str, backward: boo
 
 
 def find(
-    core: Core, inputs: Sequence[torch.Tensor], name: str, *, backward: bool, effort: str, budget: float, store: Archive
-) -> Outcome:
-    """The fastest accepted candidate for the core, the core itself included."""
-    task = task_of(core, inputs, name, backward)
+    core: Core, inputs: Sequence[torch.Tensor], name: str, *,
+    backward: bool, effort: str, budget: float, store: Archive, target: str = "cpu",
+) -> Outcome:  # fmt: skip
+    """The fastest accepted candidate for the core, the core itself included, on the device of the target."""
+    plain, here = on_cpu(core, inputs)
+    task = task_of(plain, here, name, backward)
 
     def propose() -> Proposer:
-        return Proposer(core, inputs, name)
+        return Proposer(plain, here, name, target)
 
-    return search.find(task, propose, EFFORTS[effort], budget, archive=store, sessions=session_for)
+    sessions = partial(session_for, device=device_of(target))
+    return search.find(task, propose, EFFORTS[effort], budget, target=target, archive=store, sessions=sessions)
 
 
 __all__ = ["EFFORTS", "find", "task_of"]

@@ -11,6 +11,7 @@ import hashlib
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -144,14 +145,11 @@ def _lift_one(graph: fx.Graph, node: fx.Node, feeds: dict[fx.Node, Argument | Dr
     if (rest and not like) or not isinstance(node.meta["val"], torch.Tensor):
         raise Unsupported(f"{target} draws random numbers that depend on computed values.")
     drawn = _new_input(graph, node.meta["val"])
-    forms = [_form(a.meta["val"]) if isinstance(a, fx.Node) else None for a in node.args]
+    forms = [_room(a.meta["val"]) if isinstance(a, fx.Node) else None for a in node.args]
     constants, named = list(node.args), dict(node.kwargs)
 
     def call() -> torch.Tensor:
-        args = [
-            constant if form is None else torch.empty_strided(*form[:2], dtype=form[2])
-            for constant, form in zip(constants, forms, strict=True)
-        ]
+        args = [constant if form is None else form() for constant, form in zip(constants, forms, strict=True)]
         result: torch.Tensor = target(*args, **named)
         return result
 
@@ -164,9 +162,9 @@ def _lift_dropout(graph: fx.Graph, node: fx.Node, feeds: dict[fx.Node, Argument 
     """``native_dropout``: the mask is drawn as torch draws it; the product stays in the graph."""
     value, keep = node.args[0], 1.0 - float(node.args[1])  # type: ignore[arg-type]
     product_form, mask_form = node.meta["val"]
-    shape, strides, _ = _form(mask_form)
+    room = _room(mask_form)
     mask = _new_input(graph, mask_form)
-    feeds[mask] = Draw(lambda: torch.empty_strided(shape, strides, dtype=torch.bool).bernoulli_(keep))
+    feeds[mask] = Draw(lambda: room().bernoulli_(keep))
     with graph.inserting_before(node):
         masked = graph.call_function(torch.ops.aten.mul.Tensor, (value, mask))
         product = graph.call_function(torch.ops.aten.mul.Tensor, (masked, 1.0 / keep if keep else 0.0))
@@ -185,6 +183,12 @@ def _new_input(graph: fx.Graph, form: torch.Tensor) -> fx.Node:
 
 def _form(value: torch.Tensor) -> tuple[Sizes, Sizes, torch.dtype]:
     return tuple(map(int, value.shape)), tuple(map(int, value.stride())), value.dtype
+
+
+def _room(value: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """Makes memory of the form of a fake tensor, on the same device."""
+    shape, strides, dtype = _form(value)
+    return partial(torch.empty_strided, shape, strides, dtype=dtype, device=value.device)
 
 
 # ── results that are views ───────────────────────────────────────────────────────────────────────────────────────
@@ -278,7 +282,7 @@ class _Name(str):
 
 def _content(tensor: torch.Tensor) -> str:
     data = tensor.detach().contiguous().view(-1).view(torch.uint8) if tensor.numel() else torch.empty(0)
-    return f"{_form(tensor)} {hashlib.sha256(data.numpy().tobytes()).hexdigest()}"
+    return f"{_form(tensor)} {hashlib.sha256(data.cpu().numpy().tobytes()).hexdigest()}"
 
 
 def _placeholders(graph: fx.Graph) -> list[fx.Node]:

@@ -15,7 +15,7 @@ from torch import fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
-from ..compiler import emit, prepare_captured
+from ..compiler import Prepared, emit, prepare_captured
 from ..compiler.capture import Captured, capture_graph, decompositions
 from ..targets import Candidate
 from ._graph import Core
@@ -33,7 +33,8 @@ _WHOLE = ("_scaled_dot_product_flash_attention_for_cpu", "native_dropout")
 class Proposer:
     """Proposes one candidate after another; every result decides how the next one differs."""
 
-    def __init__(self, core: Core, inputs: Sequence[torch.Tensor], title: str) -> None:
+    def __init__(self, core: Core, inputs: Sequence[torch.Tensor], title: str, target: str = "cpu") -> None:
+        self._target = target
         self.captured = _capture(core, inputs)
         self._title = title
         self._present = Counter(_name(n) for n in self.captured.graph.nodes if n.op == "call_function")
@@ -65,9 +66,16 @@ class Proposer:
         prepared = prepare_captured(self.captured, keep)
         if not prepared.lowered:
             return None
-        found = emit(prepared, title=self._title)
+        found = self._print(prepared)
         kept = ",".join(sorted(keep & set(self._present)))
         return replace(found, label=f"compiler/keep={kept}" if kept else "compiler")
+
+    def _print(self, prepared: Prepared) -> Candidate:
+        if self._target == "triton":
+            from ..compiler.triton import emit_triton
+
+            return emit_triton(prepared, title=self._title)
+        return emit(prepared, title=self._title)
 
 
 def _capture(core: Core, inputs: Sequence[torch.Tensor]) -> Captured:

@@ -16,6 +16,7 @@ from ..archive import Archive
 from ..errors import KernelwrightError, OutsideDomain
 from ..search import Outcome
 from ..targets import load
+from ._device import target_of
 from ._find import find
 from ._graph import Argument, Core, Plain, View, split
 
@@ -26,12 +27,16 @@ Run = Callable[[list[Any]], Any]
 
 @dataclass(frozen=True)
 class Options:
-    """``effort`` and ``budget`` (seconds) are for each graph; ``sizes``: sets of sizes a graph is specialised for."""
+    """``effort`` and ``budget`` (seconds) are for each graph; ``sizes``: sets of sizes a graph is specialised for.
+
+    ``target``: by default that of the device on which the graph's tensors lie.
+    """
 
     effort: str = "quick"
     budget: float = 30.0
     sizes: int = 8
     archive: Path | None = None
+    target: str | None = None
 
 
 class Served:
@@ -68,11 +73,8 @@ class Served:
 
     def _make(self, inputs: list[Any]) -> Run:
         start = time.perf_counter()
-        elsewhere = next((i.device for i in inputs if isinstance(i, torch.Tensor) and i.device.type != "cpu"), None)
-        if elsewhere is not None:
-            self._tell(f"its tensors are on {elsewhere}, and kernels are made for the cpu alone")
-            return self._as_it_is
         try:
+            target = target_of(inputs, self._options.target)
             core = split(self._graph, inputs)
             if not core.outputs:
                 return self._as_it_is
@@ -88,6 +90,7 @@ class Served:
                     effort=options.effort,
                     budget=options.budget,
                     store=store,
+                    target=target,
                 )
         except KernelwrightError as error:
             self._tell(str(error))
@@ -148,11 +151,9 @@ def _feed(feed: Any, inputs: Sequence[Any]) -> torch.Tensor:
     if isinstance(feed, Argument):
         found: torch.Tensor = inputs[feed.position]
         return found
-    state = torch.random.get_rng_state()
-    try:
+    places = {given.device.index for given in inputs if isinstance(given, torch.Tensor) and given.is_cuda}
+    with torch.random.fork_rng(devices=sorted(places)):  # the search must not move the user's random stream
         drawn: torch.Tensor = feed.call()
-    finally:
-        torch.random.set_rng_state(state)  # the search must not move the user's random stream
     return drawn
 
 

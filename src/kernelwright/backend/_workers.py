@@ -20,13 +20,16 @@ class _Bench:
         self._idle: Session | None = None
         self._timer: threading.Timer | None = None
 
-    def take(self, task: Task) -> Session:
+    def take(self, task: Task, device: str) -> Session:
         with self._lock:
             session, self._idle = self._idle, None
             if self._timer is not None:
                 self._timer.cancel()
+        if session is not None and session.device != device:
+            session.close()
+            session = None
         if session is None:
-            return Session(task)
+            return Session(task, device=device)
         session.turn_to(task)
         return session
 
@@ -52,9 +55,9 @@ _BENCH = _Bench()
 
 
 @contextmanager
-def session_for(task: Task) -> Iterator[Session]:
-    """A session for a task, with processes of an earlier one where there are any."""
-    session = _BENCH.take(task)
+def session_for(task: Task, device: str = "cpu") -> Iterator[Session]:
+    """A session for a task on a device, with processes of an earlier one where there are any."""
+    session = _BENCH.take(task, device)
     try:
         yield session
     except BaseException:  # whatever state it is in

@@ -5,7 +5,7 @@ from ._clock import process_start
 from ._drive import Listener, Proposer, find
 from ._effort import EFFORTS, Effort
 from ._generate import generate_task
-from ._here import target_here
+from ._here import device_of, target_here
 from ._kernel import Kernel, generate
 from ._models import Models
 from ._outcome import Event, Outcome, Trial, Unmeasured
@@ -24,6 +24,7 @@ __all__ = [
     "Proposer",
     "Trial",
     "Unmeasured",
+    "device_of",
     "find",
     "generate",
     "generate_task",
