@@ -25,7 +25,7 @@ def doctor(
     document = writable_file(json, "--json")
     with stderr().status("measuring bandwidth and arithmetic (a few seconds)"):
         facts = gather(refresh=refresh)
-    checks = [_compiler(facts.machine["compiler"]), _gpu(), *_folders(), _archive(), *_walls()]
+    checks = [_compiler(facts.machine["compiler"]), _gpu(), _cuda(), *_folders(), _archive(), *_walls()]
     console = stdout()
     for title, rows in (("Machine", flatten(facts.shown())), ("Versions", flatten(facts.versions))):
         table = Table(title=title, title_justify="left", show_header=False)
@@ -61,6 +61,16 @@ def _gpu() -> tuple[bool, str]:
     if not gpu:
         return True, "triton found, no GPU: --target triton proves and compiles kernels, and times none."
     return True, f"triton found, GPU found: {gpu}."
+
+
+def _cuda() -> tuple[bool, str]:
+    """What ``--target cuda`` can do here; none of it is a fault."""
+    from kernelwright.targets.cuda import find_cuda_compiler
+
+    compiler = find_cuda_compiler()
+    if compiler is None:
+        return True, "Neither NVRTC nor nvcc was found: --target cuda needs pip install 'kernelwright[cuda]'."
+    return True, f"CUDA compiler found: {compiler.identity}."
 
 
 def _folders() -> list[tuple[bool, str]]:

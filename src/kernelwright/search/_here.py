@@ -32,6 +32,10 @@ def can_time(target: str) -> bool:
 
 def sessions_for(target: str) -> Callable[..., Session]:
     """What makes the judge's sessions for candidates of a target."""
+    if target == "cuda":
+        from ._sanitized import SanitizedSession
+
+        return partial(SanitizedSession, device=device_of(target))
     return partial(Session, device=device_of(target))
 
 

@@ -1,4 +1,4 @@
-"""Programs as CUDA candidates, run in emulation against the interpreter of programs; many are compiled as one source."""
+"""Programs as CUDA candidates, run in emulation against the interpreter of programs; many become one source."""
 
 from __future__ import annotations
 

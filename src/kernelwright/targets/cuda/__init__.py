@@ -4,6 +4,7 @@ from ._build import build_cuda, find_cuda_compiler, known_compiler, toolchain
 from ._emulate import EmulationFailed, build_emulated
 from ._module import build_for, load_cuda
 from ._report import report, reports
+from ._sanitize import find_sanitizer, sanitize
 
 __all__ = [
     "EmulationFailed",
@@ -11,9 +12,11 @@ __all__ = [
     "build_emulated",
     "build_for",
     "find_cuda_compiler",
+    "find_sanitizer",
     "known_compiler",
     "load_cuda",
     "report",
     "reports",
+    "sanitize",
     "toolchain",
 ]

@@ -65,7 +65,7 @@ class _Shape:
     """Stands in for a tensor of which only the shape matters."""
 
     def __init__(self, spec: TensorSpec | None = None, sizes: dict[str, int] | None = None) -> None:
-        self.shape = tuple(_number(size, sizes or {}) for size in spec.shape) if spec is not None else ()
+        self.shape = tuple(number(size, sizes or {}) for size in spec.shape) if spec is not None else ()
 
     def data_ptr(self) -> int:
         return 0
@@ -74,7 +74,8 @@ class _Shape:
         return 1
 
 
-def _number(text: SizeText, sizes: dict[str, int]) -> int:
+def number(text: SizeText, sizes: dict[str, int]) -> int:
+    """A size of a plan, where its symbols have these values."""
     scope = {"__builtins__": {}, "Max": max, "max": max, "min": min}
     return text if isinstance(text, int) else int(eval(text, scope, dict(sizes)))
 
