@@ -29,6 +29,12 @@ def test_axes_of_both_operands_are_batch_axes() -> None:
     assert _parts(case)["batch"] == ("xb",)
 
 
+def test_what_reads_everything_once_is_no_contraction() -> None:
+    for text, shape in (("bk,bk->b", (40, 30)), ("k,k->", (900,))):
+        case = einsum(text, torch.randn(shape), torch.randn(shape))
+        assert not is_contraction(case.program, case.reduce)
+
+
 def test_few_columns_yield_to_many_rows() -> None:
     case = einsum("mk,kn->mn", torch.randn(100, 8), torch.randn(8, 3))
     assert _parts(case)["n"] == ("xm",)

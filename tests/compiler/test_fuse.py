@@ -50,6 +50,31 @@ def test_epilogues_join_their_reduce() -> None:
     assert is_product(fused.statements[0])
 
 
+def test_a_sum_of_slices_is_written_slice_by_slice() -> None:
+    put, shape = torch.ops.aten.select_backward, [2, 3, 5]
+    fused = check(lambda x, y, w: put(x @ w, shape, 0, 0) + put(y @ w, shape, 0, 1), *_rows(2), torch.randn(4, 5))
+    assert kinds(fused) == ["Reduce", "Reduce"]
+
+
+def test_choices_that_leave_something_to_compute_stay() -> None:
+    put, shape = torch.ops.aten.select_backward, [2, 3, 4]
+    fused = check(lambda x, y: put(x, shape, 0, 0) + put(y, shape, 0, 0) + put(y, shape, 0, 1), *_rows(2))
+    assert kinds(fused) == ["Map"]
+
+
+def test_two_copies_to_the_same_places_are_one() -> None:
+    def fn(x: torch.Tensor, w: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        y = x @ w
+        return y.t().contiguous(), y.view(3, 2, 3).permute(1, 2, 0).reshape(2, 9) @ v
+
+    fused = check(fn, torch.randn(3, 4), torch.randn(4, 6), torch.randn(9, 2))
+    assert kinds(fused) == ["Reduce", "Reduce"]
+
+
+def _rows(count: int) -> list[torch.Tensor]:
+    return [torch.randn(3, 4) for _ in range(count)]
+
+
 def _operands() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(3, 4), torch.randn(4, 5)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import torch
+
+from kernelwright.compiler import prepare
 from kernelwright.compiler.group import group
 from kernelwright.compiler.program import Acc, Axis, Extern, Index, Map, Program, Reduce, Statement, Tensor, contiguous
 
@@ -26,6 +29,21 @@ def test_rows_of_softmax_and_layer_norm_are_one_kernel() -> None:
         assert len(found.statements) == 3
         assert len(found.outer) == 1
         assert len(found.local) == 2
+
+
+def test_a_product_with_a_vector_rides_along_and_many_rows_stay_rows() -> None:
+    """The gradient of a layer norm: two sums and a map over rows in one pass; sums over all rows in another kernel."""
+
+    def fn(*args: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        to_input, *rest = torch.ops.aten.native_layer_norm_backward(args[0], args[1], [128], *args[2:], [True] * 3)
+        return to_input, to_input.sum(0), *rest
+
+    rows = torch.randn(400, 128)
+    args = (torch.randn(400, 128), rows, rows.mean(1, keepdim=True), rows.std(1, keepdim=True), *torch.randn(2, 128))
+    found = [k.group for k in prepare(fn, args).kernels if not isinstance(k, Extern)]
+    whole = next(g for g in found if len(g.statements) == 3)
+    assert [a.size for a in whole.outer] == [400]
+    assert all(isinstance(s, Reduce) and s.raxes[0].size == 400 for g in found if g is not whole for s in g.statements)
 
 
 def test_shared_axes_get_one_name() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from .contraction import free_axes
 from .program import (
     Axis,
     Expr,
@@ -185,6 +186,7 @@ def is_product(statement: Statement) -> bool:
         and isinstance(statement.value, Op)
         and statement.value.name == "mul"
         and all(_is_operand(a) for a in statement.value.args)
+        and free_axes(statement)
     )
 
 

@@ -47,9 +47,17 @@ def is_contraction(program: Program, statement: Statement) -> bool:
     value = statement.value
     if not isinstance(value, Op) or value.name != "mul" or value.dtype not in _VALUES:
         return False
-    if value.args[0] == value.args[1]:
-        return False  # a sum of squares reads one tensor once: an ordinary reduction
+    if not free_axes(statement):
+        return False  # a sum of squares, or of products of what lies side by side: an ordinary reduction
     return all(isinstance(arg, Load) and _readable(program, arg, value.dtype) for arg in value.args)
+
+
+def free_axes(product_sum: Reduce) -> bool:
+    """Does a result axis move along one factor alone? Without one, nothing that is read is read again."""
+    value = product_sum.value
+    assert isinstance(value, Op)
+    left, right = (arg.axes() for arg in value.args)
+    return any(axis.size != 1 and (axis.name in left) != (axis.name in right) for axis in product_sum.axes)
 
 
 def classify(program: Program, reduce: Reduce) -> Contraction:

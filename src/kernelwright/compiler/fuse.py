@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from . import algebra
-from ._copies import elide_copies, remove_dead
+from ._copies import elide_copies, remove_dead, unite_copies
 from ._dataflow import (
     Flow,
     axes_of,
@@ -29,6 +29,7 @@ from ._dataflow import (
     values_in,
 )
 from ._scans import fuse_scan_copies
+from ._selections import take_apart
 from .factors import reorder_products
 from .pieces import read_pieces
 from .program import (
@@ -56,6 +57,8 @@ _MAX_NODES = 256
 def fuse(program: Program) -> Program:
     """All rewrites, to a fixed point."""
     program = _settled(fold_constants(program))
+    if (apart := take_apart(program)) is not program:
+        program = _settled(apart)
     while (apart := read_pieces(program)) != program:
         program = _settled(apart)
     for rewrite_once in (algebra.select_instead_of_multiply, reorder_products, common_statements, remove_dead):
@@ -296,6 +299,7 @@ _REWRITES: tuple[Callable[[Program], Program], ...] = (
     remove_dead,
     algebra.hoist_scalings,
     elide_copies,
+    unite_copies,
     fuse_epilogues,
     inline_maps,
     fuse_scan_copies,

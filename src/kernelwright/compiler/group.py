@@ -27,6 +27,7 @@ from .program import (
 
 SMALL = 1 << 15  # elements: below this one serial kernel beats several, however little parallelism is left
 FEW_ROWS = 4  # fewer rows than this are not worth giving up parallelism inside the row
+MANY_ROWS = 64  # rows enough for all threads: each keeps to its own, and what passes on inside a row to a near cache
 
 Access = tuple[str, tuple[Index, ...]]
 
@@ -59,11 +60,12 @@ def group(program: Program, is_contraction: Callable[[Statement], bool] = lambda
     """Partition the statements into kernels, in an order that respects every dependence.
 
     Contractions, ATen calls and what happens only on a condition stay alone. Each other statement joins the latest
-    group it can.
+    group it can. So does a product with a vector, if what it reads is walked by others anyway.
     """
     open_groups: list[_Open] = []
     for statement in program.statements:
-        alone = isinstance(statement, Extern | Recur) or is_contraction(statement) or bool(condition(statement))
+        alone = isinstance(statement, Extern | Recur) or bool(condition(statement))
+        alone = alone or (is_contraction(statement) and not _rides_along(program, statement))
         if alone or not _join(program, open_groups, statement):
             opened = _Open([statement], _axes(statement), closed=alone)
             _note(program, opened, statement)
@@ -133,6 +135,25 @@ def rename(statement: Statement, names: Mapping[str, str]) -> Statement:
     )
 
 
+def _rides_along(program: Program, statement: Statement) -> bool:
+    """Is a product with a vector a pass over what an ordinary statement passes over as well?"""
+    if not isinstance(statement, Reduce):
+        return False
+    every = {a.name for a in all_axes(statement) if a.size != 1}
+    large = [load for load in program.loads(statement) if load.axes() >= every]
+    small = [load for load in program.loads(statement) if not load.axes() & {a.name for a in statement.axes}]
+    if len(large) != 1 or len(small) != 1:
+        return False
+    memory = root(program, large[0].tensor)
+    return any(
+        not isinstance(other, Extern | Recur)
+        and other is not statement
+        and _points(all_axes(other)) == _points(all_axes(statement))
+        and memory in reads(program, other)
+        for other in program.statements
+    )
+
+
 # ── joining ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -180,7 +201,7 @@ def _worth(found: _Open, statement: Statement, outer: tuple[Axis, ...], feeds: b
     if work <= SMALL:
         return feeds or bool(outer)
     if not outer:
-        return feeds and _same_points(found, statement)
+        return feeds and _same_points(found, statement) and _points(found.outer) < MANY_ROWS
     if not feeds:
         return {a.name for a in outer} == {a.name for a in found.outer} and len(outer) == len(_axes(statement))
     whole = all(len(outer) == len(_axes(s)) and not inner_axes(s) for s in (*found.statements, statement))

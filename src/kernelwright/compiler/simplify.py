@@ -39,11 +39,12 @@ _FOLD: dict[str, Callable[..., float | int | bool]] = {
 
 def fold_constants(program: Program) -> Program:
     """Evaluate operations on literals; drop multiplications by 1, choices by a literal and casts to the same dtype."""
-    statements = tuple(map_exprs(s, lambda e: rewrite(e, _folded)) for s in program.statements)
+    statements = tuple(map_exprs(s, lambda e: rewrite(e, folded)) for s in program.statements)
     return program if statements == program.statements else replace(program, statements=statements)
 
 
-def _folded(node: Expr) -> Expr | None:
+def folded(node: Expr) -> Expr | None:
+    """What an operation on literals comes to; None where it stays."""
     if not isinstance(node, Op):
         return None
     args = node.args

@@ -1,7 +1,7 @@
 """This machine: what it is (cores, caches, lanes, compiler) and how fast it is at best; and GPUs, as data."""
 
 from kernelwright.machine._compiler import Compiler, find_compiler
-from kernelwright.machine._describe import Machine, describe, fingerprint, versions
+from kernelwright.machine._describe import Machine, describe, fingerprint, vector_registers, versions
 from kernelwright.machine._gpu import H200, Device, Gpu, find_device, find_gpu
 from kernelwright.machine._gpu_peaks import GpuPeaks, gpu_peaks
 from kernelwright.machine._peaks import Peaks, peaks
@@ -21,5 +21,6 @@ __all__ = [
     "fingerprint",
     "gpu_peaks",
     "peaks",
+    "vector_registers",
     "versions",
 ]

@@ -72,6 +72,14 @@ def describe() -> Machine:
     )
 
 
+@functools.cache
+def vector_registers() -> tuple[int, int]:
+    """How many vector registers a core of this machine has, and their bytes."""
+    arch = platform.machine().lower()
+    size = max(_simd_bits(_cpu_model_and_flags()[1], arch), 128) // 8
+    return (32 if size == 64 or arch in ("arm64", "aarch64") else 16), size
+
+
 def fingerprint(machine: Machine) -> str:
     """A stable key of what decides a kernel's speed: CPU model, ISA, cores, OS and architecture; not clock or load."""
     content = json.dumps([machine.cpu, machine.isa, machine.cores, machine.os, machine.arch])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from kernelwright.compiler.cpp._schedule import Cache, Registers, register_tiles
 from kernelwright.compiler.cpp.contract import GemmSchedule, schedules
 from kernelwright.compiler.program import Acc, Axis, Const, Expr, Index, Load, Op
 
@@ -315,3 +317,19 @@ def test_schedules_begin_with_the_best_guess_and_fit_the_registers() -> None:
 def test_strategy_follows_the_form(case: object, strategy: str) -> None:
     made = case()  # type: ignore[operator]
     assert schedules(made.program, made.reduce)[0].strategy == strategy
+
+
+def test_tiles_fit_the_registers_there_are(tmp_path: Path) -> None:
+    small = Cache(registers=Registers(16, 32))
+    for tile, registers in ((t, r) for r in (small.registers, Registers(32, 64)) for t in register_tiles("float32", r)):
+        assert (tile[0] + 1) * tile[1] * registers.parts < registers.count
+    assert max(register_tiles("float32", small.registers)) == (6, 1)
+    lab = Lab(tmp_path)
+    for case in (
+        einsum("mk,kn->mn", torch.randn(37, 50), torch.randn(50, 70)),
+        convolution(torch.randn(2, 16, 14, 14), torch.randn(32, 16, 3, 3), padding=1),
+    ):
+        lab.add(replace(case, schedule=schedules(case.program, case.reduce, small)[0]))
+    library = lab.build(["-march=x86-64-v3"] if platform.machine() == "x86_64" else [])
+    for number in range(len(lab.cases)):
+        check(lab, library, number)

@@ -16,7 +16,7 @@ from ._finish import ending, finish_code, split_code
 from ._indices import flatten, index_text, size_text, static
 from ._kernel import kernel_code
 from ._operand import base_name, table_text
-from ._schedule import REGISTERS, SERIAL_PRODUCTS, GemmSchedule
+from ._schedule import SERIAL_PRODUCTS, Cache, GemmSchedule
 
 MOST_TAPS = 64  # outside the row
 MOST_COUNTS = 6  # numbers of results a tap may reach: each is compiled
@@ -92,25 +92,25 @@ def find_direct(program: Program, parts: Contraction) -> Direct | None:
     return _described(program, parts, x, w, pixels, outs)
 
 
-def direct_schedules(found: Direct, threads: int) -> list[tuple[float, GemmSchedule]]:
+def direct_schedules(found: Direct, cache: Cache) -> list[tuple[float, GemmSchedule]]:
     """Register tiles with what they cost, cheapest first."""
     ranked = []
     for nv in (1, 2, 3, 4):
         for blocks in range(1, found.columns + 1):
             rows = -(-found.columns // blocks)
-            if rows * nv > 28 or rows * nv + nv > REGISTERS:  # inputs are broadcast as they are multiplied
+            if not cache.registers.fit(rows, nv, spare=0):  # inputs are broadcast as they are multiplied
                 continue
             pieces = cut(found, rows)
             if len(pieces.counts) <= MOST_COUNTS:
                 ranked.append((_cost(found, pieces, nv), rows, nv))
-            if rows * nv < 12:
+            if rows * nv < 12 * cache.registers.most // 28:
                 break
     taps = len_of(found.tap) * math.prod(map(len_of, found.outer))
     result = []
     for cost, rows, nv in sorted(ranked)[:2]:
         channels = len_of(found.channel)
         blocks = -(-channels * taps * nv * 64 // WEIGHT_BYTES)
-        result.append((cost, GemmSchedule("direct", rows, nv, 0, -(-channels // blocks), nv * 16, threads)))
+        result.append((cost, GemmSchedule("direct", rows, nv, 0, -(-channels // blocks), nv * 16, cache.workers)))
     return result
 
 

@@ -77,8 +77,10 @@ def split_code(start: str, axes: tuple[Axis, ...], *, mutable: bool = False) -> 
     return lines
 
 
-def finish_code(end: Ending, dtype: str, tile_width: str) -> list[str]:
-    """The lambda ``finish_(batch, tile, m, rows, n, columns)`` that the drivers of ``kw/gemm.h`` call."""
+def finish_code(end: Ending, dtype: str, tile_width: str, *, blocked: bool = False) -> list[str]:
+    """The lambda ``finish_(batch, tile, m, rows, n, columns)`` that the drivers of ``kw/gemm.h`` call.
+
+    ``blocked``: tiles begin at whole vectors of columns."""
     ctype = "float" if dtype == "float32" else "double"
     n = end.groups["n"]
     lane = n[-1].name if n else "lane_"
@@ -92,7 +94,8 @@ def finish_code(end: Ending, dtype: str, tile_width: str) -> list[str]:
     if not n:
         lines += [*one_code(end, dtype, "at_[0]")]
     elif len(n) == 1:
-        lines += [f"int64_t {lane} = n_, end_ = n_ + columns_;", *_lanes(end, lane, dtype)]
+        even = blocked and (size := static(n[0].size)) is not None and size % 16 == 0
+        lines += [f"int64_t {lane} = n_, end_ = n_ + columns_;", *_lanes(end, lane, dtype, even)]
     else:
         lines += [
             *split_code("n_", n, mutable=True),
@@ -108,8 +111,16 @@ def finish_code(end: Ending, dtype: str, tile_width: str) -> list[str]:
     return [*lines, "}", "};"]
 
 
-def _lanes(end: Ending, lane: str, dtype: str) -> list[str]:
-    """Whole vectors, then the rest; one masked loop for both where the epilogue is too long to be compiled twice."""
+def _lanes(end: Ending, lane: str, dtype: str, even: bool = False) -> list[str]:
+    """Whole vectors, then (unless all are whole: ``even``) the rest; one masked loop for both where the epilogue is too
+    long to be compiled twice."""
+    whole = [
+        f"for (; {lane} + kw::W <= end_; {lane} += kw::W, at_ += kw::W) {{",
+        *run_code(end, lane, dtype, "at_", None),
+        "}",
+    ]
+    if even:
+        return whole
     if sum(1 for node in end.epilogue.walk() if isinstance(node, Op) and node.name in _LONG):
         return [
             f"for (; {lane} < end_; {lane} += kw::W) {{",
@@ -119,9 +130,7 @@ def _lanes(end: Ending, lane: str, dtype: str) -> list[str]:
             "}",
         ]
     return [
-        f"for (; {lane} + kw::W <= end_; {lane} += kw::W, at_ += kw::W) {{",
-        *run_code(end, lane, dtype, "at_", None),
-        "}",
+        *whole,
         f"if ({lane} < end_) {{",
         f"const int count_ = static_cast<int>(end_ - {lane});",
         *run_code(end, lane, dtype, "at_", "count_"),

@@ -74,7 +74,7 @@ def emit_gemm(program: Program, reduce: Reduce, parts: Contraction, name: str, s
         *_padding(plan),
         _operand(plan, plan.a, plan.parts.m, "a"),
         _operand(plan, plan.b, plan.parts.n, "b"),
-        *finish_code(ending(program, reduce, groups), plan.parts.dtype, str(width)),
+        *finish_code(ending(program, reduce, groups), plan.parts.dtype, str(width), blocked=True),
         *_drive(plan),
     ]
     return kernel_code(program, reduce, name, lines, scratch_bytes(plan))

@@ -28,7 +28,8 @@ _RANK = 3  # planes, rows, lanes: what is missing has one
 def phase_schedules(found: Phases, machine: Cache | None = None) -> list[GemmSchedule]:
     """Register tiles of whole residues, best guess first."""
     cache, step, outs = machine or Cache(), found.sides[-1].step, _size(found.outs)
-    tiles = {(mr // step, nv) for mr, nv in register_tiles(16, "float32") if mr % step == 0 and mr // step <= outs}
+    fitting = register_tiles("float32", cache.registers)
+    tiles = {(mr // step, nv) for mr, nv in fitting if mr % step == 0 and mr // step <= outs}
     tiles = tiles or {(1, 1)}  # more residues than registers
     tile_bytes = _size(found.channel) * max(p[1] for p in _phases(found)) * 4
     return [

@@ -19,7 +19,6 @@ from ._schedule import Cache
 from .printer import Printer, Temp, store_type, value_type
 
 W = 16
-REGISTERS = 32
 MOST_ROWS = 14  # of a register tile
 MOST_VECTORS = 4  # of a register tile that takes several columns at once
 STEP_WORK = 1 << 18  # multiply-adds per step and thread that are worth a barrier
@@ -105,12 +104,13 @@ def _cost(rows: int, mr: int, workers: int) -> int:
 
 def _tiles(found: Recurrence) -> int:
     """The most rows of a register tile."""
+    registers = Cache().registers
     widest = 1
     scale = 1 if found.dtype == "float32" else 2
     for number in range(len(found.stages)):
         for group in _groups(found, number):
             widest = max(widest, group.lanes // W * scale)
-    return max(1, min(MOST_ROWS, (REGISTERS - 1) // widest - 1))
+    return max(1, min(MOST_ROWS, (registers.count - 1) // (widest * registers.parts) - 1))
 
 
 def _groups(found: Recurrence, number: int) -> tuple[_Group, ...]:

@@ -7,13 +7,13 @@ multiply-adds with a fixed cost per step ranks them for the sizes at hand (after
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from ...machine import vector_registers
 from ..contraction import Contraction, product
 from ..program import Axis, Size
 from ._indices import static
 
-REGISTERS = 32
 PANEL_ROWS = 16  # most rows of an A panel
 SERIAL_PRODUCTS = 1 << 20  # fewer multiply-adds than this are not worth a second thread
 
@@ -35,11 +35,38 @@ class GemmSchedule:
 
 
 @dataclass(frozen=True)
+class Registers:
+    """The vector registers of a core. Schedules count in vectors of 64 bytes, which may be several registers each."""
+
+    count: int
+    bytes: int
+
+    @property
+    def parts(self) -> int:
+        """Registers that hold one vector."""
+        return 64 // self.bytes
+
+    @property
+    def most(self) -> int:
+        """Vectors of accumulators that leave room for what is multiplied."""
+        return (self.count - 4) // self.parts
+
+    def fit(self, rows: int, vectors: int, spare: int = 1) -> bool:
+        """Do the accumulators of a tile, one row of vectors to multiply and ``spare`` registers find room?"""
+        return rows * vectors <= self.most and (rows + 1) * vectors * self.parts + spare <= self.count
+
+
+def _registers() -> Registers:
+    return Registers(*vector_registers())
+
+
+@dataclass(frozen=True)
 class Cache:
-    """Bytes per core of the second-level cache, and the threads kernels may use."""
+    """Bytes per core of the second-level cache, the threads kernels may use, and the registers of a core."""
 
     l2: int = 1 << 20
     threads: int = 0
+    registers: Registers = field(default_factory=_registers)
 
     @property
     def workers(self) -> int:
@@ -55,8 +82,8 @@ def gemm_schedules(parts: Contraction, cache: Cache) -> list[GemmSchedule]:
     """Blocked schedules, best guess first."""
     lanes = 16 if parts.dtype == "float32" else 8
     m, n, k = static(total(parts.m)), static(total(parts.n)), static(total(parts.k))
-    fitting = [(mr, nv) for mr, nv in register_tiles(lanes, parts.dtype) if m is None or mr <= max(1, m)]
-    tiles = sorted(fitting, key=lambda t: tile_cost(t, lanes, m, n))
+    fitting = [(mr, nv) for mr, nv in register_tiles(parts.dtype, cache.registers) if m is None or mr <= max(1, m)]
+    tiles = sorted(fitting, key=lambda t: tile_cost(t, lanes, m, n, cache.registers.parts))
     first = [_blocked(mr, nv, lanes, k, n, cache, budget) for mr, nv in tiles[:3] for budget in (0.5, 0.36)]
     best = [first[0], first[2], first[1], first[4]]
     if _long(m, n, k):
@@ -64,23 +91,22 @@ def gemm_schedules(parts: Contraction, cache: Cache) -> list[GemmSchedule]:
     return list(dict.fromkeys(best))
 
 
-def register_tiles(lanes: int, dtype: str) -> list[tuple[int, int]]:
+def register_tiles(dtype: str, registers: Registers) -> list[tuple[int, int]]:
     """(rows, vectors) whose accumulators, one row of B and a broadcast fit the registers."""
-    widths = (1, 2, 3, 4, 6) if dtype == "float32" else (2, 4, 6)
-    return [
-        (mr, nv) for nv in widths for mr in range(1, PANEL_ROWS + 1) if mr * nv + nv + 1 <= REGISTERS and mr * nv <= 28
-    ]
+    widths = (1, 2, 3, 4, 6) if dtype == "float32" else (1, 2, 4, 6)
+    tiles = [(mr, nv) for nv in widths for mr in range(1, PANEL_ROWS + 1) if registers.fit(mr, nv)]
+    return [t for t in tiles if dtype == "float32" or t[1] > 1 or registers.parts > 1]
 
 
-def tile_cost(tile: tuple[int, int], lanes: int, m: int | None, n: int | None) -> tuple[float, int]:
-    """Steps of the register tiles that cover an m x n result; ties go to 12 x 2."""
+def tile_cost(tile: tuple[int, int], lanes: int, m: int | None, n: int | None, parts: int = 1) -> tuple[float, int]:
+    """Steps of the register tiles that cover an m x n result; ties go to 12 x 2. A vector is ``parts`` registers."""
     mr, nv = tile
     rows = 4096 if m is None else m
     columns = 4096 if n is None else n
     wide, edge = divmod(columns, nv * lanes)
     narrow = 1 if edge <= lanes and wide < 16 else nv
     lengths = [(wide, nv), (1, narrow)] if edge else [(wide, nv)]
-    cost = -(-rows // mr) * sum(d * (max(mr * w, 8) + 0.35 * mr + 1.5 * w) for d, w in lengths)
+    cost = -(-rows // mr) * sum(d * (max(mr * w, 8 / parts) + 0.35 * mr + 1.5 * w) for d, w in lengths)
     return (round(cost, 6), abs(mr - 12) + 8 * abs(nv - 2))
 
 

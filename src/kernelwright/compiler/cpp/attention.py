@@ -25,7 +25,7 @@ from .printer import Printer, store_type
 
 SERIAL_PRODUCTS = 1 << 20  # fewer multiply-adds than this are not worth a second thread
 CHUNK_BYTES = 20 << 10  # of the panel, so that it stays in the nearest cache between the stages
-ACCUMULATORS = 26  # registers for sums, of 32
+MOST_ROWS = {1: 16, 2: 12, 3: 8, 4: 6}  # of a register tile, by its vectors: more do not pay
 SETS = 2048  # bytes: rows a multiple of this apart compete for the same cache sets
 
 
@@ -73,10 +73,11 @@ class _Parts:
 
 def schedules(program: Program, match: Attention, machine: Cache | None = None) -> list[AttentionSchedule]:
     """Schedules worth trying, best guess first."""
-    workers = (machine or Cache()).workers
+    cache = machine or Cache()
     rows = static(match.row.size)
     wide = match.dtype == "float64"
-    found = [_schedule(match, nv, workers) for nv in ((1,) if wide else (1, 2, 3, 4))]
+    widths = [nv for nv in ((1,) if wide else (1, 2, 3, 4)) if nv == 1 or cache.registers.fit(2, nv)]
+    found = [_schedule(match, nv, cache) for nv in widths]
     return sorted(found, key=lambda s: _cost(s, rows, match))[:3]
 
 
@@ -100,14 +101,14 @@ def emit_attention(
     return KernelCode(name, source, tensors, symbols, _total(layout) * chosen.threads + 64)
 
 
-def _schedule(match: Attention, nv: int, workers: int) -> AttentionSchedule:
+def _schedule(match: Attention, nv: int, cache: Cache) -> AttentionSchedule:
     vectors = nv * (1 if match.dtype == "float32" else 2)
-    most = {1: 16, 2: 12, 3: 8, 4: 6}.get(vectors, max(1, ACCUMULATORS // vectors))
+    most = max(mr for mr in range(1, MOST_ROWS[vectors] + 1) if mr == 1 or cache.registers.fit(mr, vectors))
     width = static(match.width.size) or 64
     out = max(range(max(1, most // 2), most + 1), key=lambda r: (width / (-(-width // r) * r), r))
     size = 4 if match.dtype == "float32" else 8
     chunk = max(most, CHUNK_BYTES // (nv * W * size) // most * most)
-    return AttentionSchedule(nv, most, out, chunk, workers)
+    return AttentionSchedule(nv, most, out, chunk, cache.workers)
 
 
 def _cost(schedule: AttentionSchedule, rows: int | None, match: Attention) -> tuple[float, int]:

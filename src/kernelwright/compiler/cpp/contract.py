@@ -67,7 +67,7 @@ def _with_direct(
 ) -> list[GemmSchedule]:
     """Add direct convolutions, in front where they have less to do."""
     found = find_direct(program, parts)
-    ranked = direct_schedules(found, cache.workers) if found is not None else []
+    ranked = direct_schedules(found, cache) if found is not None else []
     if found is None or not ranked:
         return blocked
     (cost, first), *others = ranked

@@ -46,13 +46,16 @@ class Keeper:
         self._lock = threading.Lock()
 
     def __call__(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        size = _bytes(shape, strides, dtype)
+        return self.make(_bytes(shape, strides, dtype), shape, strides, dtype)
+
+    def make(self, size: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """The same, where the bytes are known already."""
         if size < _KEEP_FROM or _holders is None:
-            tensor: torch.Tensor = _empty(shape, strides, dtype)
-            return tensor
+            small: torch.Tensor = _empty(shape, strides, dtype)
+            return small
+        tensor: torch.Tensor = _empty((0,), (1,), dtype)
         with self._lock:
-            storage = self._idle(size) or self._new(size)
-            return torch.empty(0, dtype=dtype).set_(storage, 0, shape, strides)
+            return tensor.set_(self._idle(size) or self._new(size), 0, shape, strides)
 
     def release(self) -> None:
         """Give back all memory that nobody uses."""
@@ -126,8 +129,9 @@ def maker(
     allocate_: Allocate, shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype
 ) -> Callable[[], torch.Tensor]:
     """``allocate_`` for tensors of one form; small ones without the detour by the keeper."""
-    if allocate_ is allocate and _bytes(shape, strides, dtype) < _KEEP_FROM:
-        return partial(_empty, shape, strides, dtype)
+    if allocate_ is allocate:
+        size = _bytes(shape, strides, dtype)
+        return partial(_empty if size < _KEEP_FROM else partial(allocate.make, size), shape, strides, dtype)
     return partial(allocate_, shape, strides, dtype)
 
 

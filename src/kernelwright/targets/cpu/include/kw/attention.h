@@ -17,31 +17,29 @@ using gemm::V;
 template <class T, int MR, int USE, bool UNIT>
 KW_ONCE void micro(int64_t kc, const T* KW_RESTRICT a, int64_t step, int64_t along, const T* KW_RESTRICT b,
                    T* KW_RESTRICT tile, int pitch, bool add) {
-  constexpr int L = Lanes<T>::L;
+  typedef typename gemm::Part<T>::type R;  // what a register holds
+  constexpr int L = gemm::Part<T>::L, N = USE * gemm::PARTS;
   if constexpr (UNIT) step = 1;
-  V<T> acc[MR][USE];
+  R acc[MR][N];
 #pragma GCC unroll 32
   for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 8
-    for (int j = 0; j < USE; ++j)
-      acc[i][j] = add ? *reinterpret_cast<const V<T>*>(tile + i * pitch + j * L) : V<T>{};
-  for (int64_t k = 0; k < kc; ++k) {
-    V<T> bv[USE];
-#pragma GCC unroll 8
-    for (int j = 0; j < USE; ++j) bv[j] = *reinterpret_cast<const V<T>*>(b + j * L);
 #pragma GCC unroll 32
-    for (int i = 0; i < MR; ++i) {
-      V<T> av = gemm::same(a[i * step]);
-#pragma GCC unroll 8
-      for (int j = 0; j < USE; ++j) acc[i][j] += av * bv[j];
-    }
+    for (int j = 0; j < N; ++j) acc[i][j] = add ? *reinterpret_cast<const R*>(tile + i * pitch + j * L) : R{};
+  for (int64_t k = 0; k < kc; ++k) {
+    R bv[N];
+#pragma GCC unroll 32
+    for (int j = 0; j < N; ++j) bv[j] = *reinterpret_cast<const R*>(b + j * L);
+#pragma GCC unroll 32
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 32
+      for (int j = 0; j < N; ++j) acc[i][j] += a[i * step] * bv[j];
     a += along;
     b += pitch;
   }
 #pragma GCC unroll 32
   for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 8
-    for (int j = 0; j < USE; ++j) *reinterpret_cast<V<T>*>(tile + i * pitch + j * L) = acc[i][j];
+#pragma GCC unroll 32
+    for (int j = 0; j < N; ++j) *reinterpret_cast<R*>(tile + i * pitch + j * L) = acc[i][j];
 }
 
 // `rows` rows of A times the block b, MR at a time; REST is what may be left of them at the end (-1: anything).
