@@ -99,7 +99,7 @@ def _options() -> argparse.Namespace:
 
 
 def _cases() -> Iterator[Case]:
-    yield from (_axpy(n) for n in (1 << 14, 1 << 18, 1 << 23))
+    yield from (_axpy(n) for n in (1 << 16, 1 << 20, 1 << 23))
     yield from (_gemv(m, n) for m, n in ((512, 512), (4096, 4096), (16384, 1024)))
     yield from (_gemm(n) for n in (256, 512, 1024))
     yield from (_spmv(name, matrix) for name, matrix in _matrices())

@@ -15,22 +15,26 @@ _DTYPES = {"float32": "float", "float64": "double"}
 @dataclass(frozen=True)
 class Schedule:
     """How a kernel runs: ``lanes`` of a vector, ``rows`` of a matrix at once, ``block`` lines of a plane at once,
-    ``serial`` elements below which one thread does it all.
+    ``serial`` elements up to which one thread does it all; rows up to ``narrow`` elements of a matrix of more than
+    ``large`` go one by one.
     """
 
     dtype: str = "float64"
-    lanes: int = 8
-    rows: int = 4
+    lanes: int = 4
+    rows: int = 6
     block: int = 32
     serial: int = 16384
+    narrow: int = 2048
+    large: int = 1 << 20
 
 
 def schedules(kernel: str, dtype: str = "float64") -> Iterator[Schedule]:
     """The points worth trying, best guess first."""
-    first = Schedule(dtype, lanes=8 if dtype == "float64" else 16)
+    wide = 64 if kernel == "axpy" else 32  # bytes
+    first = Schedule(dtype, lanes=wide // (8 if dtype == "float64" else 4))
     yield first
     if kernel == "gemv":
-        yield from (replace(first, rows=rows) for rows in (2, 8))
+        yield from (replace(first, rows=rows) for rows in (1, 4))
     if kernel == "jacobi":
         yield from (replace(first, block=block) for block in (16, 64))
 
@@ -44,6 +48,8 @@ def source(kernel: str, schedule: Schedule | None = None) -> str:
         "ROWS": str(schedule.rows),
         "BLOCK": str(schedule.block),
         "SERIAL": str(schedule.serial),
+        "NARROW": str(schedule.narrow),
+        "LARGE": str(schedule.large),
     }
     text = _TEXTS[kernel]
     for name, value in values.items():
@@ -51,16 +57,42 @@ def source(kernel: str, schedule: Schedule | None = None) -> str:
     return text
 
 
-_AXPY = """// y = a * x + y
+# A vector that need not lie on its own alignment.
+_VECTOR = (
+    "typedef @REAL@ lanes __attribute__((vector_size(@LANES@ * sizeof(@REAL@)), aligned(sizeof(@REAL@)), may_alias));\n"
+)
+
+_AXPY = (
+    """// y = a * x + y
+#include <omp.h>
+#include <stdint.h>
+
+"""
+    + _VECTOR
+    + """
+static void part_of(long begin, long end, @REAL@ a, const @REAL@* x, @REAL@* y) {
+  long i = begin;
+  for (; i < end && (uintptr_t)(y + i) % sizeof(lanes); ++i) y[i] += a * x[i];  // no store across a line of the cache
+#pragma GCC unroll 4
+  for (; i + @LANES@ <= end; i += @LANES@) *(lanes*)(y + i) += a * *(const lanes*)(x + i);
+  for (; i < end; ++i) y[i] += a * x[i];
+}
+
 void axpy(long n, @REAL@ a, const @REAL@* x, @REAL@* y) {
-#pragma omp parallel for simd schedule(static) if (n > @SERIAL@)
-  for (long i = 0; i < n; ++i) y[i] += a * x[i];
+  if (n <= @SERIAL@) return part_of(0, n, a, x, y);
+#pragma omp parallel
+  {
+    const long part = omp_get_thread_num(), parts = omp_get_num_threads();
+    part_of(n * part / parts, n * (part + 1) / parts, a, x, y);
+  }
 }
 """
+)
 
-_GEMV = """// y = A * x, A with m rows of n elements; @ROWS@ rows share each vector of x
-typedef @REAL@ lanes __attribute__((vector_size(@LANES@ * sizeof(@REAL@)), aligned(sizeof(@REAL@)), may_alias));
-
+_GEMV = (
+    "// y = A * x, A with m rows of n elements; @ROWS@ rows share each vector of x\n"
+    + _VECTOR
+    + """
 static @REAL@ fold(lanes v) {
   @REAL@ sum = 0;
   for (int l = 0; l < @LANES@; ++l) sum += v[l];
@@ -86,16 +118,24 @@ static void rows_times(const @REAL@* A, long n, const @REAL@* x, @REAL@* y, long
   }
 }
 
+template <int R>
+static void all_rows(long m, long n, const @REAL@* A, const @REAL@* x, @REAL@* y) {
+  const long blocks = m / R;
+#pragma omp parallel for schedule(static)
+  for (long block = 0; block < blocks; ++block) rows_times<R>(A, n, x, y, block * R);
+  for (long row = blocks * R; row < m; ++row) rows_times<1>(A, n, x, y, row);
+}
+
 void gemv(long m, long n, const @REAL@* A, const @REAL@* x, @REAL@* y) {
-  const long blocks = (m + @ROWS@ - 1) / @ROWS@;
-#pragma omp parallel for schedule(static) if (m * n > @SERIAL@)
-  for (long block = 0; block < blocks; ++block) {
-    long row = block * @ROWS@;
-    if (row + @ROWS@ <= m) rows_times<@ROWS@>(A, n, x, y, row);
-    else for (; row < m; ++row) rows_times<1>(A, n, x, y, row);
-  }
+  if (m * n <= @SERIAL@)
+    for (long row = 0; row < m; ++row) rows_times<1>(A, n, x, y, row);
+  else if (n <= @NARROW@ && m * n > @LARGE@)
+    all_rows<1>(m, n, A, x, y);  // x stays in the first cache, and one stream of A is read fastest from memory
+  else
+    all_rows<@ROWS@>(m, n, A, x, y);
 }
 """
+)
 
 # Rows that belong to a part of the elements, so that long rows do not all fall to one thread.
 _ROWS = """#include <omp.h>
