@@ -44,6 +44,7 @@ NEIGHBOURS = {
     ("task", "machine"),  # does the reference fit into this machine's memory?
     ("archive", "targets"),  # candidates and plans are what is stored
     ("evidence", "compiler"),  # what can be proven of a kernel's indices
+    ("nn", "ops"),  # layers are made of operations
     ("bench", "report"),  # a run of a suite is drawn
 }
 

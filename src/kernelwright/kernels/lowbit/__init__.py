@@ -6,19 +6,27 @@ from ._binary import binary_code
 from ._checkpoints import from_affine, from_awq, from_gptq, to_awq, to_gptq
 from ._gguf import GgufFile, GgufTensor, open_gguf
 from ._pack import pack, packed_size, unpack
+from ._product import ACTIVATIONS, MOST_ROWS, LowBitProposer, Product, check_activation
 from ._quantise import gptq, half_quadratic, round_to_nearest
 from ._sparse import compress, expand, two_of_four
 from ._tensor import BinaryTensor, QuantTensor, to_binary
+from ._tiles import TiledWeight, tile, tileable, untiled
 from ._types import LowBitType, all_types, dt
 
 __all__ = [
+    "ACTIVATIONS",
+    "MOST_ROWS",
     "BinaryTensor",
     "GgufFile",
     "GgufTensor",
+    "LowBitProposer",
     "LowBitType",
+    "Product",
     "QuantTensor",
+    "TiledWeight",
     "all_types",
     "binary_code",
+    "check_activation",
     "compress",
     "dt",
     "expand",
@@ -31,9 +39,12 @@ __all__ = [
     "pack",
     "packed_size",
     "round_to_nearest",
+    "tile",
+    "tileable",
     "to_awq",
     "to_binary",
     "to_gptq",
     "two_of_four",
     "unpack",
+    "untiled",
 ]
