@@ -61,7 +61,8 @@ def _asides(path: Path) -> list[Path]:
 def test_a_damaged_file_of_the_first_version_is_recovered_too(filled: tuple[Path, list[str]]) -> None:
     path, digests = filled
     connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("DROP TABLE searches")
+    for table in ("proofs", "searches"):
+        connection.execute(f"DROP TABLE {table}")
     connection.execute("PRAGMA user_version = 1")
     connection.close()
     _overwrite(path, _pages_of(path, "candidates")[10] * PAGE, b"\xff" * PAGE)

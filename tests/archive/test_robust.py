@@ -351,7 +351,8 @@ def test_a_file_of_the_first_version_is_brought_up_to_date(archive: Archive, fil
     archive.set_winner(*key, digests[0])
     archive.close()
     connection = sqlite3.connect(archive.path, isolation_level=None)
-    connection.execute("DROP TABLE searches")
+    for table in ("proofs", "searches"):
+        connection.execute(f"DROP TABLE {table}")
     connection.execute("PRAGMA user_version = 1")
     connection.close()
     again = Archive(archive.path)

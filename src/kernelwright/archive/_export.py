@@ -72,6 +72,9 @@ def _export_candidate(archive: Archive, row: CandidateRow, folder: Path) -> tupl
         written.append(_write(folder / f"source.{_SUFFIX.get(candidate.target, 'txt')}", one_file(candidate)))
     if candidate.plan is not None:
         written.append(_write_json(folder / "plan.json", json.loads(plan_to_json(candidate.plan))))
+    proof = archive.proof(row.digest)
+    if proof is not None:
+        written.append(_write_json(folder / "proof.json", {"indices": proof}))
     written.append(_write_json(folder / "verdicts.json", _of(archive.verdicts(row.task), row.digest)))
     written.append(_write_json(folder / "measurements.json", _of(archive.measurements(row.task), row.digest)))
     return tuple(written)

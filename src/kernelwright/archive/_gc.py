@@ -25,6 +25,7 @@ _PROPOSALS = f"""
     DELETE FROM proposals WHERE rowid IN ({_OLD})
     AND NOT EXISTS (SELECT 1 FROM verdicts WHERE task = proposals.task AND candidate = proposals.candidate)
     AND NOT EXISTS (SELECT 1 FROM measurements WHERE task = proposals.task AND candidate = proposals.candidate)"""
+_PROOFS = "DELETE FROM proofs WHERE candidate NOT IN (SELECT candidate FROM proposals)"
 _CANDIDATES = "DELETE FROM candidates WHERE digest NOT IN (SELECT candidate FROM proposals)"
 _TASKS = "DELETE FROM tasks WHERE recorded < ?1 AND digest NOT IN (SELECT task FROM proposals)"
 _MACHINES = """
@@ -44,6 +45,7 @@ def collect(connection: sqlite3.Connection, oldest: float, keep_winners: bool) -
     verdicts = run(_HISTORY.format(table="verdicts"))
     measurements = run(_HISTORY.format(table="measurements"))
     run(_PROPOSALS)
+    run(_PROOFS)
     candidates = run(_CANDIDATES)
     tasks = run(_TASKS)
     return Freed(tasks, candidates, verdicts, measurements, winners, run(_MACHINES))

@@ -54,10 +54,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             content TEXT NOT NULL, recorded REAL NOT NULL,
             PRIMARY KEY (task, shape_class, dtype, target, machine))""",
     ),
+    (
+        # What is proved of a source and its plan, on every machine alike; by which version of the prover.
+        """CREATE TABLE proofs (
+            candidate TEXT NOT NULL PRIMARY KEY REFERENCES candidates(digest), maker TEXT NOT NULL,
+            content TEXT NOT NULL, recorded REAL NOT NULL)""",
+    ),
 )
 
 # Parents before children, so that rows can be copied in this order.
-TABLES = ("tasks", "candidates", "machines", "proposals", "verdicts", "measurements", "winners", "searches")
+TABLES = ("tasks", "candidates", "machines", "proposals", "verdicts", "measurements", "winners", "searches", "proofs")
 
 
 def version_of(connection: sqlite3.Connection) -> int:

@@ -174,6 +174,16 @@ class Archive:
 
         self._database.write(work)
 
+    def record_proof(self, candidate: str, maker: str, indices: Mapping[str, object]) -> None:
+        """Remember what is proved of a recorded candidate's indices, and who proved it; it replaces what was known."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            _require(connection, "candidate", candidate)
+            row = (candidate, maker, _rows.dump(indices), self._clock())
+            connection.execute("INSERT OR REPLACE INTO proofs VALUES (?, ?, ?, ?)", row)
+
+        self._database.write(work)
+
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def tasks(self) -> tuple[_rows.TaskRow, ...]:
@@ -243,6 +253,11 @@ class Archive:
         where, values = ("WHERE task = ?", (task,)) if task else ("", ())
         query = f"SELECT * FROM winners {where} ORDER BY task, shape_class, dtype, target, machine"
         return tuple(_rows.winner_from(row, row["machine"], row["toolchain"]) for row in self._read(query, *values))
+
+    def proof(self, candidate: str, maker: str | None = None) -> dict[str, Any] | None:
+        """What is proved of a candidate's indices (by ``maker``, if that is given); None where nothing is recorded."""
+        rows = self._read("SELECT content, maker FROM proofs WHERE candidate = ?", candidate)
+        return _rows.load(rows[0]["content"]) if rows and maker in (None, rows[0]["maker"]) else None
 
     def search(self, task: str, shape_class: str, dtype: str, target: str, machine: str) -> dict[str, Any] | None:
         """How the winner of this machine was found, as it was given to :meth:`set_winner`."""

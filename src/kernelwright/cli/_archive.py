@@ -126,6 +126,11 @@ def _show_candidate(archive: Archive, found: Found) -> None:
     console.print(f"target {candidate.target}, proposed by {candidate.proposer} for task {row.task[:12]}", markup=False)
     for note in candidate.notes:
         console.print(note, markup=False)
+    proof = archive.proof(row.digest)
+    if proof is not None:
+        from kernelwright.archive import proof_text
+
+        console.print(proof_text(proof), markup=False, soft_wrap=True)
     print(candidate.source or "(no source: this is the user's own program)")
 
 

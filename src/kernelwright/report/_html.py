@@ -14,6 +14,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import CppLexer, CudaLexer, DiffLexer, JsonLexer, PythonLexer, TextLexer
 
+from kernelwright.archive import proof_text
 from kernelwright.report._curve import svg_curve
 from kernelwright.report._document import to_json
 from kernelwright.report._family import Relative, family
@@ -70,6 +71,7 @@ def render_html(
             row=record(outcome),
             sentence=headline(outcome),
             verdict_line=_verdict_line(outcome),
+            proof_line=_proof_line(outcome),
             speedup=Markup(svg_speedup(outcome, standalone=False)),
             roofline=Markup(svg_roofline(outcome, ceilings)),
             curve=Markup(svg_curve(outcome)),
@@ -149,6 +151,12 @@ def _verdict_line(outcome: Outcome) -> str:
         f"{verdict.status.capitalize()} by {len(verdict.checks)} comparison{plural} with a float64 oracle"
         f" ({', '.join(structures)} inputs); the largest error was {worst:.2g} of its bound."
     )
+
+
+def _proof_line(outcome: Outcome) -> str:
+    """What is proved without running anything, in a sentence."""
+    text = proof_text(outcome.proof) if outcome.proof is not None else ""
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def _trial_row(trial: Trial, served: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from ._drive import Listener, Proposer, find
 from ._effort import EFFORTS
 from ._here import can_time, sessions_for
 from ._outcome import Outcome
+from ._proofs import with_proof
 
 if TYPE_CHECKING:
     from ..compiler.capture import Captured
@@ -65,7 +67,8 @@ def generate_task(
         return prove(
             task, propose, EFFORTS[effort], budget, target=target, archive=archive, on_event=listener, since=since
         )
-    return find(
+    begun = time.monotonic() if since is None else since
+    outcome = find(
         task,
         propose,
         EFFORTS[effort],
@@ -75,8 +78,9 @@ def generate_task(
         lock=lock,
         sessions=sessions_for(target),
         on_event=listener,
-        since=since,
+        since=begun,
     )
+    return with_proof(outcome, archive, begun + budget)
 
 
 def capture_task(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils import _pytree as pytree
 
-from ..archive import Archive
+from ..archive import Archive, proof_text
 from ..errors import KernelwrightError, OutsideDomain
 from ..judge import Measurement, Verdict, dismiss, start_early
 from ..machine import versions
@@ -23,6 +23,7 @@ from ._drive import Listener
 from ._generate import capture_task, generate_task
 from ._here import device_of, on_cpu, state_on, target_for
 from ._outcome import Outcome
+from ._proofs import proof_of
 
 if TYPE_CHECKING:
     from ..compiler.capture import Captured
@@ -123,7 +124,8 @@ class Kernel:
                 lines.append(f"{ratio.median:.2f}x {rival} [{ratio.lo:.2f}, {ratio.hi:.2f}]")
             if outcome.measurement.roofline is not None:
                 lines.append(f"{outcome.measurement.roofline:.0%} of the machine's roofline")
-        lines += [*outcome.winner.notes, *_proven(outcome.winner)]
+        proof = proof_of(outcome)
+        lines += [*outcome.winner.notes, *([proof_text(proof)] if proof is not None else [])]
         return "\n".join(lines)
 
     @property
@@ -222,24 +224,6 @@ def _capture(task: Task, call: Callable[..., Any], inputs: tuple[Any, ...]) -> C
         return capture_task(call, inputs, task.dynamic, asked)
     except KernelwrightError:
         return None
-
-
-def _proven(winner: Candidate) -> list[str]:
-    """What is proved of the indices of a kernel of ours, as one line."""
-    if winner.target != "cpu" or winner.plan is None:
-        return []
-    from ..compiler.proof import prove  # slow to import
-
-    proof = prove(winner)
-    done = sum(kernel.proved for kernel in proof.kernels)
-    why = next((k.why_not for k in proof.kernels if not k.proved), proof.why_not)
-    if proof.proved:
-        return [f"indices proved: inside, without races, outputs covered{', each element once' if proof.once else ''}"]
-    return [
-        f"indices not proved: {why} ({done} of {len(proof.kernels)} kernels are)"
-        if proof.kernels
-        else f"indices not proved: {why}"
-    ]
 
 
 def _given(winner: Candidate) -> frozenset[tuple[str, int | str]]:

@@ -72,7 +72,8 @@ class Outcome:
     ``measurement`` compares the winner with the rivals "eager" and "compile". ``reason`` is a sentence, empty when won.
     ``first_winner_seconds``: when the first generated candidate was accepted and measured faster than eager.
     ``searched`` is what the search took when it ran; ``seconds``, what this answer took. ``versions`` are those of an
-    archived search; empty where it ran in this process.
+    archived search; empty where it ran in this process. ``proof``: what is proved of the winner's indices, where
+    that is known.
     """
 
     task: Task
@@ -89,3 +90,4 @@ class Outcome:
     searched: float | None = None
     unmeasured: Unmeasured | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    proof: dict[str, Any] | None = None

@@ -4,6 +4,6 @@ The text is parsed, its loops, calls and parallel regions are read as sets of it
 from iterations to elements; isl decides. See ``docs/trust.md``.
 """
 
-from ._proof import KernelProof, Proof, prove
+from ._proof import SECONDS, KernelProof, Proof, prove
 
-__all__ = ["KernelProof", "Proof", "prove"]
+__all__ = ["SECONDS", "KernelProof", "Proof", "prove"]
