@@ -27,6 +27,8 @@ KW_INLINE vf fma(vf a, vf b, vf c) {
   return __builtin_elementwise_fma(a, b, c);
 #elif defined(__AVX512F__)
   return __builtin_ia32_vfmaddps512_mask(a, b, c, (short)-1, 4);
+#elif defined(__FMA__)
+  return join(__builtin_ia32_vfmaddps256(low(a), low(b), low(c)), __builtin_ia32_vfmaddps256(high(a), high(b), high(c)));
 #else
   for (int k = 0; k < W; ++k) c[k] = __builtin_fmaf(a[k], b[k], c[k]);
   return c;
@@ -38,6 +40,9 @@ KW_INLINE vf fma(vf a, float b, vf c) { return fma(a, splat<vf>(b), c); }
 KW_INLINE vf at_most(vf x, float bound) {
 #if defined(__AVX512F__) && !defined(__clang__)
   return __builtin_ia32_minps512_mask(splat<vf>(bound), x, x, (short)-1, 4);
+#elif defined(__AVX__) && !defined(__clang__)
+  vf8 b = low(splat<vf>(bound));
+  return join(__builtin_ia32_minps256(b, low(x)), __builtin_ia32_minps256(b, high(x)));
 #else
   return splat<vf>(bound) < x ? splat<vf>(bound) : x;
 #endif
@@ -45,6 +50,9 @@ KW_INLINE vf at_most(vf x, float bound) {
 KW_INLINE vf at_least(vf x, float bound) {
 #if defined(__AVX512F__) && !defined(__clang__)
   return __builtin_ia32_maxps512_mask(splat<vf>(bound), x, x, (short)-1, 4);
+#elif defined(__AVX__) && !defined(__clang__)
+  vf8 b = low(splat<vf>(bound));
+  return join(__builtin_ia32_maxps256(b, low(x)), __builtin_ia32_maxps256(b, high(x)));
 #else
   return splat<vf>(bound) > x ? splat<vf>(bound) : x;
 #endif
@@ -55,7 +63,7 @@ KW_INLINE vf scale(vf p, vf n) {
 #if defined(__AVX512F__)
   return __builtin_ia32_scalefps512_mask(p, n, p, (short)-1, 4);
 #else
-  vi e = __builtin_convertvector(n, vi), half = e >> 1;  // two factors, both within the exponent's range
+  vi e = to<vi>(n), half = e >> 1;  // two factors, both within the exponent's range
   return p * (vf)((half + 127) << 23) * (vf)((e - half + 127) << 23);
 #endif
 }
@@ -177,6 +185,8 @@ KW_INLINE vf sqrt(vf x) {
   return __builtin_elementwise_sqrt(x);
 #elif defined(__AVX512F__)
   return __builtin_ia32_sqrtps512_mask(x, x, (short)-1, 4);
+#elif defined(__AVX__)
+  return join(__builtin_ia32_sqrtps256(low(x)), __builtin_ia32_sqrtps256(high(x)));
 #else
   for (int k = 0; k < W; ++k) x[k] = __builtin_sqrtf(x[k]);
   return x;

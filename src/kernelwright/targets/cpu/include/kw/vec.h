@@ -93,8 +93,33 @@ KW_INLINE vl splat<vl>(int64_t x) {
 KW_INLINE vi splat_mask(bool x) { return splat<vi>(x ? -1 : 0); }
 KW_INLINE vi iota() { return vi{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
 KW_INLINE vl iota_l() { return {vl8{0, 1, 2, 3, 4, 5, 6, 7}, vl8{8, 9, 10, 11, 12, 13, 14, 15}}; }
-KW_INLINE vi first(int n) { return iota() < n; }  // mask of the first n lanes
 
+// GCC takes comparisons, choices and conversions of vectors wider than a register apart, lane by lane; half by half it does
+// what the machine can. Halves are copied: a shuffle of wide vectors is taken apart as well.
+#if !defined(__clang__) && !defined(__AVX512F__)
+#define KW_BY_HALVES 1
+template <class H, class V>
+KW_INLINE H half_of(const V& a, int which) {
+  H halves[2];
+  __builtin_memcpy(halves, &a, sizeof halves);
+  return halves[which];
+}
+template <class V, class H>
+KW_INLINE V of_halves(H lo, H hi) {
+  H halves[2] = {lo, hi};
+  V r;
+  __builtin_memcpy(&r, halves, sizeof r);
+  return r;
+}
+KW_INLINE vi8 low(vi a) { return half_of<vi8>(a, 0); }
+KW_INLINE vi8 high(vi a) { return half_of<vi8>(a, 1); }
+KW_INLINE vf8 low(vf a) { return half_of<vf8>(a, 0); }
+KW_INLINE vf8 high(vf a) { return half_of<vf8>(a, 1); }
+KW_INLINE vi join(vi8 a, vi8 b) { return of_halves<vi>(a, b); }
+KW_INLINE vf join(vf8 a, vf8 b) { return of_halves<vf>(a, b); }
+#define KW_EACH_HALF(A, OP, B) join(low(A) OP low(B), high(A) OP high(B))
+#else
+#define KW_EACH_HALF(A, OP, B) A OP B
 KW_INLINE vi8 low(vi a) { return __builtin_shufflevector(a, a, 0, 1, 2, 3, 4, 5, 6, 7); }
 KW_INLINE vi8 high(vi a) { return __builtin_shufflevector(a, a, 8, 9, 10, 11, 12, 13, 14, 15); }
 KW_INLINE vf8 low(vf a) { return __builtin_shufflevector(a, a, 0, 1, 2, 3, 4, 5, 6, 7); }
@@ -105,6 +130,8 @@ KW_INLINE vi join(vi8 a, vi8 b) {
 KW_INLINE vf join(vf8 a, vf8 b) {
   return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
+#endif
+KW_INLINE vi first(int n) { return KW_EACH_HALF(iota(), <, splat<vi>(n)); }  // mask of the first n lanes
 KW_INLINE vi narrow(vl8 a, vl8 b) { return join(__builtin_convertvector(a, vi8), __builtin_convertvector(b, vi8)); }
 KW_INLINE vl8 low_l(vi a) { return __builtin_convertvector(low(a), vl8); }
 KW_INLINE vl8 high_l(vi a) { return __builtin_convertvector(high(a), vl8); }
@@ -135,8 +162,8 @@ KW_INLINE vl operator%(vl a, vl b) { return {a.lo % b.lo, a.hi % b.hi}; }
 
 // ── comparisons and selection ──────────────────────────────────────────────────────────────────────────────────────
 #define KW_COMPARE(NAME, OP)                                             \
-  KW_INLINE vi NAME(vf a, vf b) { return a OP b; }                       \
-  KW_INLINE vi NAME(vi a, vi b) { return a OP b; }                       \
+  KW_INLINE vi NAME(vf a, vf b) { return KW_EACH_HALF(a, OP, b); }       \
+  KW_INLINE vi NAME(vi a, vi b) { return KW_EACH_HALF(a, OP, b); }       \
   KW_INLINE vi NAME(vd a, vd b) { return narrow(a.lo OP b.lo, a.hi OP b.hi); } \
   KW_INLINE vi NAME(vl a, vl b) { return narrow(a.lo OP b.lo, a.hi OP b.hi); } \
   KW_INLINE bool NAME(float a, float b) { return a OP b; }               \
@@ -152,8 +179,13 @@ KW_COMPARE(gt, >)
 KW_COMPARE(ge, >=)
 #undef KW_COMPARE
 
+#ifdef KW_BY_HALVES
+KW_INLINE vf select(vi m, vf a, vf b) { return join(low(m) ? low(a) : low(b), high(m) ? high(a) : high(b)); }
+KW_INLINE vi select(vi m, vi a, vi b) { return join(low(m) ? low(a) : low(b), high(m) ? high(a) : high(b)); }
+#else
 KW_INLINE vf select(vi m, vf a, vf b) { return m ? a : b; }
 KW_INLINE vi select(vi m, vi a, vi b) { return m ? a : b; }
+#endif
 KW_INLINE vd select(vi m, vd a, vd b) { return {low_l(m) ? a.lo : b.lo, high_l(m) ? a.hi : b.hi}; }
 KW_INLINE vl select(vi m, vl a, vl b) { return {low_l(m) ? a.lo : b.lo, high_l(m) ? a.hi : b.hi}; }
 template <class S>
@@ -167,6 +199,10 @@ KW_INLINE unsigned short bits(vi m) {
   return __builtin_bit_cast(unsigned short, __builtin_convertvector(m, b16));
 #elif defined(__AVX512F__)
   return static_cast<unsigned short>(__builtin_ia32_ptestmd512(m, m, -1));
+#elif defined(__AVX__)
+  unsigned r = static_cast<unsigned>(__builtin_ia32_movmskps256((vf8)low(m)));
+  r |= static_cast<unsigned>(__builtin_ia32_movmskps256((vf8)high(m))) << 8;
+  return static_cast<unsigned short>(r);
 #else
   unsigned r = 0;
   for (int k = 0; k < W; ++k) r |= (m[k] ? 1u : 0u) << k;
@@ -198,7 +234,11 @@ struct Into;
 template <>
 struct Into<vf> {
   static KW_INLINE vf of(vf x) { return x; }
+#ifdef KW_BY_HALVES
+  static KW_INLINE vf of(vi x) { return join(__builtin_convertvector(low(x), vf8), __builtin_convertvector(high(x), vf8)); }
+#else
   static KW_INLINE vf of(vi x) { return __builtin_convertvector(x, vf); }
+#endif
   static KW_INLINE vf of(vd x) { return join(__builtin_convertvector(x.lo, vf8), __builtin_convertvector(x.hi, vf8)); }
   static KW_INLINE vf of(vl x) { return join(__builtin_convertvector(x.lo, vf8), __builtin_convertvector(x.hi, vf8)); }
 };
@@ -212,7 +252,11 @@ struct Into<vd> {
 template <>
 struct Into<vi> {
   static KW_INLINE vi of(vi x) { return x; }
+#ifdef KW_BY_HALVES
+  static KW_INLINE vi of(vf x) { return join(__builtin_convertvector(low(x), vi8), __builtin_convertvector(high(x), vi8)); }
+#else
   static KW_INLINE vi of(vf x) { return __builtin_convertvector(x, vi); }
+#endif
   static KW_INLINE vi of(vd x) { return narrow(__builtin_convertvector(x.lo, vl8), __builtin_convertvector(x.hi, vl8)); }
   static KW_INLINE vi of(vl x) { return narrow(x.lo, x.hi); }
 };
@@ -411,6 +455,13 @@ KW_INLINE vec_t<T> load_mask(const T* p, vi mask) {
     return Raw<T>::up((typename Raw<T>::bits)__builtin_ia32_loaddquqi128_mask((KW_MEM(const, char, c16))p, c16{}, m));
   }
 #else
+#if defined(__AVX2__) && defined(KW_BY_HALVES)
+  if constexpr (sizeof(typename Raw<T>::bits) == 64) {
+    auto* d = reinterpret_cast<const vf8*>(p);
+    vf raw = join(__builtin_ia32_maskloadps256(d, low(mask)), __builtin_ia32_maskloadps256(d + 1, high(mask)));
+    return Raw<T>::up((typename Raw<T>::bits)raw);
+  }
+#endif
   T buffer[W] = {};
   for (int k = 0; k < W; ++k)
     if (mask[k]) buffer[k] = p[k];
@@ -437,6 +488,15 @@ KW_INLINE void store_mask(T* p, vec_t<T> x, vi mask) {
     __builtin_ia32_storedquqi128_mask((KW_MEM(, char, c16))p, (c16)Raw<T>::down(x), m);
   }
 #else
+#if defined(__AVX2__) && defined(KW_BY_HALVES)
+  if constexpr (sizeof(typename Raw<T>::bits) == 64) {
+    auto* d = reinterpret_cast<vf8*>(p);
+    vf raw = (vf)Raw<T>::down(x);
+    __builtin_ia32_maskstoreps256(d, low(mask), low(raw));
+    __builtin_ia32_maskstoreps256(d + 1, high(mask), high(raw));
+    return;
+  }
+#endif
   T buffer[W];
   store(buffer, x);
   for (int k = 0; k < W; ++k)
@@ -606,10 +666,10 @@ KW_INLINE void transpose(vec_t<T>* to, const T* from, int64_t stride, int rows, 
 
 // ── across lanes ───────────────────────────────────────────────────────────────────────────────────────────────────
 // NaN-propagating, as torch.maximum and torch.minimum.
-KW_INLINE vf maximum(vf a, vf b) { return ((a > b) | (a != a)) ? a : b; }
-KW_INLINE vf minimum(vf a, vf b) { return ((a < b) | (a != a)) ? a : b; }
-KW_INLINE vi maximum(vi a, vi b) { return a > b ? a : b; }
-KW_INLINE vi minimum(vi a, vi b) { return a < b ? a : b; }
+KW_INLINE vf maximum(vf a, vf b) { return select(gt(a, b) | ne(a, a), a, b); }
+KW_INLINE vf minimum(vf a, vf b) { return select(lt(a, b) | ne(a, a), a, b); }
+KW_INLINE vi maximum(vi a, vi b) { return select(gt(a, b), a, b); }
+KW_INLINE vi minimum(vi a, vi b) { return select(lt(a, b), a, b); }
 KW_INLINE vd maximum(vd a, vd b) {
   return {((a.lo > b.lo) | (a.lo != a.lo)) ? a.lo : b.lo, ((a.hi > b.hi) | (a.hi != a.hi)) ? a.hi : b.hi};
 }
