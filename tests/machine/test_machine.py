@@ -147,7 +147,7 @@ def test_peaks_are_measured_and_kept(home: Path, monkeypatch: pytest.MonkeyPatch
 def test_peaks_of_a_busy_machine_are_measured_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rates = iter([3.0, 5.0, 4.0])
     loads = iter([2.0, 2.0, 0.0])
-    monkeypatch.setattr(_peaks, "_measure", lambda machine, compiler: _peaks.Peaks(*[next(rates)] * 11, source="given"))
+    monkeypatch.setattr(_peaks, "_measure", lambda machine, compiler: _given(next(rates), machine.cores))
     monkeypatch.setattr(_peaks, "_load_per_core", lambda machine: next(loads))
     seen = []
     for _ in range(4):  # as four processes would
@@ -155,6 +155,23 @@ def test_peaks_of_a_busy_machine_are_measured_again(home: Path, monkeypatch: pyt
         found = machine.peaks()
         seen.append((found.copy, found.busy, found.runs))
     assert seen == [(3.0, True, 1), (5.0, True, 2), (5.0, False, 3), (5.0, False, 3)]
+
+
+def test_peaks_of_cores_that_did_not_work_together_are_measured_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = replace(machine.describe(), cores=4)
+    measured = iter([_given(1.0, 1), _given(1.0, 4)])
+    monkeypatch.setattr(_peaks, "_load_per_core", lambda machine: 0.0)
+    monkeypatch.setattr(_peaks, "_measure", lambda machine, compiler: next(measured))
+    assert _peaks._peaks(here, False).busy
+    _peaks._KNOWN.clear()
+    found = _peaks._peaks(here, False)
+    assert (found.busy, found.fp32, found.runs) == (False, 4.0, 2)
+
+
+def _given(rate: float, together: int) -> machine.Peaks:
+    return _peaks.Peaks(*[rate] * 8, *[rate * together] * 3, source="given")
 
 
 def test_peaks_without_a_compiler(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +183,7 @@ def test_peaks_without_a_compiler(home: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_peaks_with_an_unwritable_cache(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = _peaks.Peaks(1, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1, "given")
+    made = _given(1.0, machine.describe().cores)
     (home / "cache").write_text("a file where the folder should be")
     measured = iter([made])
     monkeypatch.setattr(_peaks, "_load_per_core", lambda machine: 0.0)

@@ -30,6 +30,7 @@ _SOURCE = Path(__file__).with_name("peaks.cc")
 _RUN = 0.006  # seconds one timed run should last: short, so that some run meets a quiet moment
 _REPEATS = 12
 _BUSY = 0.5  # running processes per core, this one's own not yet among them
+_TOGETHER = 0.6  # of as many times the work of one core as there are: what all do together if nobody else has them
 _MOST_RUNS = 4
 _KNOWN: dict[Path, Peaks] = {}  # what this process has read or measured, so that it measures once at most
 _Work = Callable[[int, int], None]  # (thread, rounds)
@@ -80,7 +81,8 @@ def _peaks(machine: Machine, refresh: bool) -> Peaks:
     if cached is not None and not refresh and not (cached.busy and cached.runs < _MOST_RUNS):
         return _KNOWN.setdefault(path, cached)
     load = _load_per_core(machine)
-    measured = replace(_measure(machine, compiler), busy=load > _BUSY)
+    measured = _measure(machine, compiler)
+    measured = replace(measured, busy=load > _BUSY or _held_up(measured, machine))
     if cached is not None:
         measured = _better(cached, measured)
     _store(path, measured)
@@ -90,6 +92,11 @@ def _peaks(machine: Machine, refresh: bool) -> Peaks:
 
 def _load_per_core(machine: Machine) -> float:
     return psutil.getloadavg()[0] / machine.cores
+
+
+def _held_up(found: Peaks, machine: Machine) -> bool:
+    """Did all cores together do so little more than one that somebody else must have had the others?"""
+    return found.fp32 < _TOGETHER * machine.cores * found.fp32_core
 
 
 def _better(one: Peaks, other: Peaks) -> Peaks:
