@@ -100,6 +100,8 @@ def to_trace(bundle: Bundle, now: Callable[[], datetime] = lambda: datetime.now(
     text = whole_text(bundle.task)
     if plan.symbols:
         raise ExportImpossible("Its sizes vary, and a bundle does not say which of them were measured.")
+    if plan.backward is not None:
+        raise ExportImpossible("The kernel gives gradients, and a Definition has no such outputs.")
     if plan.mutations:
         changed = plan.mutations[0][1]
         raise ExportImpossible(f"The kernel also changes {changed}, and a Definition has no such output.")

@@ -172,6 +172,8 @@ def standalone(candidate: Candidate, recipe: Recipe, *, reference: str = "", bas
         raise ExportImpossible(
             f"A candidate for the target {candidate.target!r} is no generated C++ source with a plan."
         )
+    if candidate.plan.backward is not None:
+        raise ExportImpossible("A kernel with gradients has two halves, and a file of its own has room for one.")
     return Standalone(flatten(candidate.source), candidate.plan, recipe.flags, reference, base)
 
 
