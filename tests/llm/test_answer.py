@@ -25,7 +25,7 @@ def test_an_answer_of_nothing_but_code_is_code() -> None:
     [
         (Answer(""), "is empty"),
         (Answer(" \n\t"), "is empty"),
-        (Answer("I'm sorry, but I cannot help with that."), "holds no code"),
+        (Answer("I'm sorry, but I cannot help with that kernel."), "holds no code"),
         (Answer("```cpp\nvoid kernel(", "length"), "cut off after"),
         (Answer("```cpp\nvoid kernel("), "not closed"),
         (Answer("```cpp\n\n```"), "holds nothing"),

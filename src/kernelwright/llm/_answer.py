@@ -37,13 +37,13 @@ class Text:
     fault: str = ""
 
 
-def read_answer(answer: Answer, names: str) -> Text:
-    """The longest piece of code in an answer; ``names`` is what a whole answer of nothing but code must mention."""
+def read_answer(answer: Answer, entry: str) -> Text:
+    """The longest piece of code in an answer; one of nothing but code must define ``entry``."""
     if answer.finish == "late":
         return Text(fault="Time was up before the answer was complete.")
     pieces = [code for _, code in _FENCE.findall(answer.text)]
     code = max(pieces, key=len, default="")
-    if not code and not _OPEN.search(answer.text) and names in answer.text and answer.finish == "stop":
+    if not code and not _OPEN.search(answer.text) and f"{entry}(" in answer.text and answer.finish == "stop":
         code = answer.text
     if not code.strip():
         return Text(fault=_why_none(answer))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from ..targets import Candidate
 from ._attempt import Attempt, Context, Draft
@@ -40,7 +41,7 @@ class TemplateProposer:
 
     luck = 0.05  # the same choice is the same kernel, but effects are not quite additive
 
-    def __init__(self, space: Space, *, spread: int = 6, strays: int = 32, seed: int = 0) -> None:
+    def __init__(self, space: Space, *, spread: int = 5, strays: int = 32, seed: int = 0) -> None:
         self._space, self._random, self._strays = space, random.Random(seed), strays
         self._values = {_name(k, v): (k, v) for k, values in space.knobs.items() for v in values}
         self._beginnings = self._scatter(spread)
@@ -53,7 +54,7 @@ class TemplateProposer:
         found = [self._random_choice() for _ in range(self._strays)]
         for parent in parents:
             point = self._point(parent.features)
-            found += [_features({**point, k: v}) for k, values in self._space.knobs.items() for v in values]
+            found += [self._features({**point, k: v}) for k, values in self._space.knobs.items() for v in values]
             for other in parents:
                 found.append(self._mixed(point, self._point(other.features)))
         return found
@@ -71,20 +72,29 @@ class TemplateProposer:
             repeated = [values[k % len(values)] for k in range(count)]
             self._random.shuffle(repeated)
             columns[knob] = repeated
-        return [_features({knob: column[k] for knob, column in columns.items()}) for k in range(count)]
+        return [self._features({knob: column[k] for knob, column in columns.items()}) for k in range(count)]
 
     def _random_choice(self) -> Features:
-        return _features({knob: self._random.choice(list(values)) for knob, values in self._space.knobs.items()})
+        return self._features({knob: self._random.choice(list(values)) for knob, values in self._space.knobs.items()})
 
     def _mixed(self, one: Point, other: Point) -> Features:
-        return _features({knob: self._random.choice((one[knob], other[knob])) for knob in self._space.knobs})
+        return self._features({knob: self._random.choice((one[knob], other[knob])) for knob in self._space.knobs})
+
+    def _features(self, point: Point) -> Features:
+        """The value of each knob; of a number also on which side of the others it is, so that near ones are alike."""
+        found = {_name(knob, value) for knob, value in point.items()}
+        for knob, value in point.items():
+            for other in self._space.knobs[knob]:
+                if _is_number(value) and _is_number(other) and value != other:
+                    found.add(f"{knob}{'>' if value > other else '<'}{other}")
+        return frozenset(found)
 
     def _point(self, features: Features) -> dict[str, object]:
-        return dict(self._values[feature] for feature in features)
+        return dict(self._values[feature] for feature in features if feature in self._values)
 
 
-def _features(point: Point) -> Features:
-    return frozenset(_name(knob, value) for knob, value in point.items())
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _name(knob: str, value: object) -> str:
