@@ -55,9 +55,8 @@ def scan_block(kernel: Kernel, chosen: Form, scan: Scan, local: tuple[str, ...])
     inner = _at(kernel, scan, f"{step} - 1" if scan.exclusive else step, size)
     body.effect(f"{value} = {inner.converted(inner.value(scan.value), dtype).name};")
     body.close()
-    scanned = body.define(
-        "scanned", kind, f"kw::block_scan<{chosen.lanes}>({value}, {operation}, {shared})", kind="load"
-    )
+    scanned = body.name("scanned")
+    body.effect(f"const {kind} {scanned} = kw::block_scan<{chosen.lanes}>({value}, {operation}, {shared});")
     body.open(f"if ({step} < {size})")
     inner = _at(kernel, scan, step, size)
     joined = combined(scan.op, carry, scanned)

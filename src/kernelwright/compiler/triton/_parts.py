@@ -118,6 +118,7 @@ def _handed_on(normal: Normal, nests: Sequence[Sequence[Loop]], name: str) -> bo
                 if written[load.index] not in (number, None):
                     return False
             if root(normal.program, statement.store.tensor) == name:
-                whole = isinstance(statement, Reduce) or {a.name for a in statement.axes} <= outer
+                alone = isinstance(statement, Map) and {a.name for a in statement.axes} <= outer
+                whole = isinstance(statement, Reduce) or alone  # a scan has a value for each point of its row
                 written[statement.store.index] = None if whole else number
     return True
