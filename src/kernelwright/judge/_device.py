@@ -99,12 +99,12 @@ class DeviceHost(CandidateHost):
     def bring_to_life(self, candidate: Candidate, allocate: Allocate | None = None) -> Callable[..., Any]:
         made = super().bring_to_life(candidate, allocate)
         if candidate.target == "compile" and self.device == "cuda":
-            return _stepwise(made, keep=allocate is not None)
+            return stepwise(made, keep=allocate is not None, replays=candidate.schedule != "default")
         return made
 
     def run(self, case: Message, descriptors: Sequence[int]) -> Message:
         self._inputs = None  # the arena is another one, or holds other values
-        with _ieee():
+        with ieee():
             return super().run(case, descriptors)
 
     def finish(self) -> Message:
@@ -116,7 +116,7 @@ class DeviceHost(CandidateHost):
             for cotangent in pytree.tree_leaves(done.args[index][-1]):
                 if isinstance(cotangent, torch.Tensor) and cotangent.numel():
                     mirror.take_one(cotangent)
-        with _ieee():
+        with ieee():
             return super().finish()
 
     def _describe(self, done: Any) -> Message:
@@ -130,7 +130,7 @@ class DeviceHost(CandidateHost):
 
 
 @contextmanager
-def _ieee() -> Iterator[None]:
+def ieee() -> Iterator[None]:
     """Is it right? That is asked in the precision of the dtype: cuDNN's default for convolutions is a shorter one.
 
     How fast is it? That is asked under the user's own settings.
@@ -151,10 +151,11 @@ def _with_default(call: Callable[..., Any], device: str) -> Callable[..., Any]:
     return run
 
 
-def _stepwise(call: Callable[..., Any], *, keep: bool) -> Callable[..., Any]:
+def stepwise(call: Callable[..., Any], *, keep: bool, replays: bool) -> Callable[..., Any]:
     """``torch.compile`` may replay CUDA graphs, whose outputs the next call overwrites: each call is a step.
 
-    ``keep``: results are looked at after later calls, so they are copied out.
+    ``keep``: results are looked at after later calls, so they are copied out. ``replays``: it does, so that no other
+    graph can hold it.
     """
 
     def run(*args: Any) -> Any:
@@ -162,6 +163,7 @@ def _stepwise(call: Callable[..., Any], *, keep: bool) -> Callable[..., Any]:
         made = call(*args)
         return clone_tree(made) if keep else made
 
+    run.replays = replays  # type: ignore[attr-defined]
     return run
 
 
@@ -170,4 +172,4 @@ def host_for(device: str) -> CandidateHost:
     return CandidateHost() if device == "cpu" else DeviceHost(device)
 
 
-__all__ = ["DeviceHost", "Mirror", "host_for"]
+__all__ = ["DeviceHost", "Mirror", "host_for", "ieee", "stepwise"]

@@ -141,6 +141,8 @@ class DeviceClock:
         return median(launching), median(running)
 
     def _capture(self, call: Call, queue: Sequence[Arguments]) -> _Graph | None:
+        if getattr(call, "replays", False):
+            return None
         try:
             with torch.no_grad():
                 replay, result = self.device.capture(lambda: _call_all(call, queue))
@@ -234,7 +236,8 @@ class CudaDevice:
         torch.cuda.current_stream().wait_stream(aside)
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # The outer block: where a capture fails, torch may leave the stream of the capture as the current one.
+        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
             result = run()
         return graph.replay, result
 
