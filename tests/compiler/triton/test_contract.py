@@ -114,6 +114,20 @@ def test_programs_that_stay_and_tiles_that_the_copy_engine_fetches(variant: dict
     check(einsum("bmk,bkn->bmn", torch.randn(2, 17, 40), torch.randn(2, 40, 21)), schedule)  # which it cannot fetch
 
 
+def test_tf32_loses_what_the_matrix_units_lose() -> None:
+    a, b = torch.randn(32, 64), torch.randn(64, 32)
+    a[3, 4], b[5, 6] = float("inf"), float("nan")
+    case = einsum("mk,kn->mn", a, b)
+    wanted = a.double() @ b.double()
+    errors = {}
+    for precision in ("ieee", "tf32x3", "tf32"):
+        got = interpret(candidate(case, ProductSchedule(16, 16, 32, precision=precision)), a, b)
+        assert torch.equal(got.isnan(), wanted.isnan())
+        errors[precision] = float((got - wanted).nan_to_num(0, 0, 0).abs().max())
+    assert errors["ieee"] <= errors["tf32x3"] * 4
+    assert errors["tf32x3"] < 1e-4 < 1e-3 < errors["tf32"] < 0.2
+
+
 def test_operands_that_are_not_aligned_are_loaded():
     schedule = ProductSchedule(16, 16, 16, engine=True)
     a, b = (torch.randn(33 * 64 + 1).to(torch.bfloat16)[1:2049].view(32, 64) for _ in range(2))

@@ -64,6 +64,8 @@ def schedules(parts: list[Normal]) -> list[TileSchedule]:
         found += [replace(best, elements=2048), replace(best, elements=4096), replace(best, warps=8)]
     if any(inner_points(part) > 1 << 11 for part in parts) and "rows" in forms:
         found.append(replace(best, longest=1 << 11))
+    if any(tile_length(part) == 2 * best.longest for part in parts) and "passes" in forms:
+        found.append(replace(best, longest=2 * best.longest))
     if any(isinstance(s, Reduce) for part in parts for s in part.statements):
         found.append(replace(best, programs=PROGRAMS // 4))
     different: dict[object, TileSchedule] = {}
@@ -94,6 +96,8 @@ def form(part: Normal, schedule: TileSchedule) -> Form:
         text = "" if all(static(a.size) is not None for a in part_axes(part)) else "power"
         return Form("rows", 0 if x <= 1 else x, length, _warps(schedule, x * length), text)
     x = min(2 * COLUMNS, power(rows)) if side_by_side else 1
+    while x > COLUMNS // 2 and not plain and rows < x * PROGRAMS // 4:  # which no other program helps with
+        x //= 2
     r = min(length, max(16, 2 * schedule.elements // x))
     return Form("passes", 0 if x <= 1 else x, r, _warps(schedule, x * r))
 
@@ -126,6 +130,11 @@ def longest_row(part: Normal) -> int:
     """The most points a row can have."""
     outer = {a.name for a in part.outer}
     return max(_most(part.program, row_axes(s, outer)) for s in part.statements)
+
+
+def tile_length(part: Normal) -> int:
+    """The length of a tile that holds the longest row."""
+    return power(longest_row(part))
 
 
 def part_axes(part: Normal) -> list[Axis]:

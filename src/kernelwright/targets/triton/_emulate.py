@@ -1,7 +1,8 @@
-"""What Triton's interpreter lacks or gets wrong: CUDA's mathematical library, bfloat16, truths.
+"""What Triton's interpreter lacks or gets wrong: CUDA's mathematical library, bfloat16, tf32, truths.
 
-The interpreter truncates to bfloat16 where a GPU rounds, multiplies its bits as integers, takes the result of comparing
-two scalars for a number when it broadcasts it, and has no libdevice at all.
+The interpreter truncates to bfloat16 where a GPU rounds, multiplies its bits as integers, multiplies tf32 operands as
+the float32 that they were, takes the result of comparing two scalars for a number when it broadcasts it, and has no
+libdevice at all.
 Kernels are verified by interpreting them, so these have to mean there what they mean on the device.
 """
 
@@ -30,6 +31,7 @@ def emulate() -> None:
         setattr(libdevice, name, _function(getattr(torch, torch_name)))
     _correct_bfloat16()
     _correct_truths()
+    _correct_bounds()
 
 
 def _function(apply: Callable[..., torch.Tensor]) -> Callable[..., Any]:
@@ -74,12 +76,37 @@ def _correct_bfloat16() -> None:
             return original(self, TensorHandle(floats(src.data), tl.float32), dst_type)
         return TensorHandle(rounded(src.data).reshape(src.data.shape), tl.bfloat16)
 
-    def create_dot(self: Any, a: Any, b: Any, *rest: Any) -> Any:
+    def create_dot(self: Any, a: Any, b: Any, d: Any, precision: Any, *rest: Any) -> Any:
         a, b = (TensorHandle(floats(x.data), tl.float32) if x.dtype.scalar == tl.bfloat16 else x for x in (a, b))
-        return dot(self, a, b, *rest)
+        name = getattr(precision, "name", "")
+        if not name.startswith("TF32") or a.dtype.scalar != tl.float32:
+            return dot(self, a, b, d, precision, *rest)
+        for left, right in _tf32_products(a.data, b.data, name == "TF32x3"):
+            pair = (TensorHandle(data, tl.float32) for data in (left, right))
+            d = dot(self, *pair, d, precision, *rest)
+        return d
 
     InterpreterBuilder.cast_impl = cast
     InterpreterBuilder.create_dot = create_dot
+
+
+def _tf32_products(a: Any, b: Any, thrice: bool) -> list[tuple[Any, Any]]:
+    """The products that the matrix units compute of float32 operands, the small ones first.
+
+    They see the upper 19 bits of a number; what is left over is multiplied besides where that is asked for.
+    """
+    import numpy as np
+
+    def upper(data: Any) -> Any:
+        return (np.ascontiguousarray(data, np.float32).view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
+
+    (a_high, b_high) = upper(a), upper(b)
+    if not thrice:
+        return [(a_high, b_high)]
+    with np.errstate(invalid="ignore"):  # nothing is left over of what is not finite
+        a_low, b_low = (upper(np.where(np.isfinite(x), x - h, 0)) for x, h in ((a, a_high), (b, b_high)))
+    a_safe, b_safe = (np.where(np.isfinite(h), h, 0) for h in (a_high, b_high))
+    return [(a_safe, b_low), (a_low, b_safe), (a_high, b_high)]
 
 
 def _correct_truths() -> None:
@@ -94,3 +121,16 @@ def _correct_truths() -> None:
         return TensorHandle(found.data, tl.int1) if found.data.dtype == np.bool_ else found
 
     InterpreterBuilder.binary_op = binary_op
+
+
+def _correct_bounds() -> None:
+    """Older interpreters cannot take a computed scalar, an array of one number, for the bound of a loop."""
+    from triton.runtime import interpreter
+
+    original = interpreter._patch_lang_tensor
+
+    def patch(tensor: Any, scope: Any) -> None:
+        original(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+
+    interpreter._patch_lang_tensor = patch
