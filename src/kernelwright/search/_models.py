@@ -143,7 +143,10 @@ def find_with_models(
     until = (time.monotonic() if since is None else since) + budget * (1 - _KEPT)
 
     def propose() -> Proposer:
-        author = ChatProposer(model, _facts(task), interface(task), target=target, until=lambda: until)
+        plan = interface(task)
+        if plan is None:
+            raise OptionInvalid("Language models are asked for C++, which gives no gradients; leave one of both out.")
+        author = ChatProposer(model, _facts(task), plan, target=target, until=lambda: until)
         search = FeatureSearch(author, n, depth, repairs, islands=2 if n > 2 else 1)
         author.credit = search.credit
         return ModelProposer(search, target, _if_possible(ours) if models.proposer == "both" else None)
