@@ -19,9 +19,11 @@ from ._descriptors import Described, described
 from ._flash import times
 from ._kernel import KernelText, tiles
 from ._printer import NONE, Dims, Printer, Value_
+from ._schedule import power
 from ._sizes import LARGEST, largest, size_text, wide
 from ._text import Body, wrapped
 
+_MOST_WARPS = 16
 _RESERVED = ("tl", "libdevice", "BM", "BN", "BK", "GROUP", "SPLIT", "partial_ptr", "a_tiles", "b_tiles", "step")
 
 
@@ -130,7 +132,8 @@ class Product:
         loads = [node for node in self.end.epilogue.walk() if isinstance(node, Load)]
         tensors = [*dict.fromkeys((*(root(self.program, x.tensor) for x in loads), self.target)), "partial"]
         constants = {"BM": s.bm, "BN": s.bn, "GROUP": s.group}
-        return self._text(name, body, tensors, constants, self.tile_count, f"num_warps={s.warps}")
+        warps = max(s.warps, min(_MOST_WARPS, power(s.bm * s.bn // 256)))  # eight sums for each thread
+        return self._text(name, body, tensors, constants, self.tile_count, f"num_warps={warps}")
 
     # ── parts of a kernel ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -70,6 +70,10 @@ def _fits(schedule: AttentionSchedule, match: Attention, kind: str, gpu: Gpu) ->
     threads, words = s.warps * gpu.warp, 2 if kind == "float64" else 1
     tiles = s.bm * width + 2 * s.bm * s.bn + (s.bm * depth if BYTES[kind] > 2 else 0)
     registers = words * tiles // threads + _WORKING
+    if (
+        BYTES[kind] > 2
+    ):  # ordinary arithmetic keeps operands in registers, too: a rule that the compiler's reports bear out
+        registers += words * s.bn * (depth // _LEAST) ** 2 // 12
     shared = BYTES[kind] * (s.bm * depth + s.stages * s.bn * (depth + width))
     if shared > gpu.shared_block or registers > gpu.registers_thread:
         return s.bm * s.bn == _LEAST * _LEAST  # something must be left
