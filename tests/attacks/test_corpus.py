@@ -30,6 +30,11 @@ CHOSEN = {
         "mutants/16_tail_of_products", "mutants/17_wrong_stride", "mutants/19_tolerance_sized_bias",
         "honest/40_packed_per_call", "honest/41_einsum", "honest/44_three_half_products", "honest/47_lazy_set_up",
     ),
+    "softmax_gradient": (
+        "cheats/132_detached_result", "cheats/134_gradient_for_ones", "cheats/136_gradient_of_latest_call",
+        "cheats/142_native_without_gradient", "mutants/39_gradient_wrong_once", "mutants/40_gradient_without_tail",
+        "honest/92_gradient_recomputed", "honest/93_gradient_by_composition",
+    ),
 }  # fmt: skip
 CORPUS = {case.name: case for case in load_corpus()}
 
