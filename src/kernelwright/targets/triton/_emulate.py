@@ -32,6 +32,7 @@ def emulate() -> None:
     _correct_bfloat16()
     _correct_truths()
     _correct_bounds()
+    _correct_extremes()
 
 
 def _function(apply: Callable[..., torch.Tensor]) -> Callable[..., Any]:
@@ -134,3 +135,12 @@ def _correct_bounds() -> None:
         scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
 
     interpreter._patch_lang_tensor = patch
+
+
+def _correct_extremes() -> None:
+    """The smaller and the larger of a number and NaN is the number; older interpreters say NaN."""
+    import numpy as np
+    from triton.runtime.interpreter import InterpreterBuilder
+
+    InterpreterBuilder.create_minnumf = lambda self, lhs, rhs: self.binary_op(lhs, rhs, np.fmin)
+    InterpreterBuilder.create_maxnumf = lambda self, lhs, rhs: self.binary_op(lhs, rhs, np.fmax)
