@@ -12,6 +12,7 @@ import ctypes
 import importlib.util
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,10 +61,21 @@ def serve_numba() -> Callable[[Message, Sequence[int]], Answer]:
     return serve()
 
 
+def serve_triton() -> Callable[[Message, Sequence[int]], Answer]:
+    """As :func:`serve`, for modules whose kernels Triton interprets."""
+    os.environ["TRITON_INTERPRET"] = "1"
+    import triton  # noqa: F401 - it decides now whether it interprets
+
+    from ..targets.triton._emulate import emulate
+
+    emulate()
+    return serve()
+
+
 def _load(message: Message) -> Any:
     if message["form"] != "python":
         return ctypes.CDLL(message["path"])
-    path = Path("suggestion.py").resolve()  # the scratch folder; a file, since compilers look for one
+    path = Path(tempfile.mkdtemp(), "suggestion.py")  # a file, since compilers look for one
     path.write_text(message["source"], encoding="utf-8")
     spec = importlib.util.spec_from_file_location("suggestion", path)
     assert spec is not None
@@ -111,7 +123,8 @@ def _call_python(function: Any, message: Message) -> Message:
     arguments: dict[str, Any] = {}
     for given in message["slots"]:
         flat = np.frombuffer(bytearray(base64.b64decode(given["data"])), dtype=given["dtype"])
-        arguments[given["name"]] = flat.reshape(given["shape"]) if given["shape"] else flat[0].item()
+        value = flat.reshape(given["shape"]) if given["shape"] else flat[0].item()
+        arguments[given["name"]] = _tensor(value) if message["tensors"] and given["shape"] else value
     names, left = list(arguments), message["first"]
     result = function(*(arguments[name] for name in names[:left]), **{name: arguments[name] for name in names[left:]})
     parts = result if isinstance(result, tuple) else (result,)
@@ -122,6 +135,13 @@ def _call_python(function: Any, message: Message) -> Message:
             returned.append(_coded(array.tobytes(), "float64", list(array.shape)))
     slots = [_text(np.ascontiguousarray(arguments[g["name"]], dtype=g["dtype"]).tobytes()) for g in message["slots"]]
     return {"slots": slots, "returned": returned, "started": 0}
+
+
+def _tensor(array: Any) -> Any:
+    """The same memory as a tensor."""
+    import torch
+
+    return torch.from_numpy(array)
 
 
 def _buffers(message: Message) -> list[Any]:

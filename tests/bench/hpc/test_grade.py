@@ -103,10 +103,17 @@ def test_a_directive_that_nobody_reaches_is_serial(box: Box) -> None:
 
 
 def test_a_race_is_wrong_though_each_line_is_right(box: Box) -> None:
-    head = """void gemv(const double* A, const double* x, double* y, int m, int n) {{
+    # The sleep lets the other threads in however busy the machine is.
+    head = """#include <unistd.h>
+void gemv(const double* A, const double* x, double* y, int m, int n) {{
   double s;
 #pragma omp parallel for {private}
-  for (int i = 0; i < m; i++) {{ s = 0; for (int j = 0; j < n; j++) s += A[i * n + j] * x[j]; y[i] = s; }}
+  for (int i = 0; i < m; i++) {{
+    s = 0;
+    for (int j = 0; j < n; j++) s += A[i * n + j] * x[j];
+    usleep(20);
+    y[i] = s;
+  }}
 }}"""
     found = graded(box, "cpp/openmp", "gemv", head.format(private=""), head.format(private="private(s)"))
     assert kinds(found) == ["wrong", "right"]
@@ -244,3 +251,31 @@ def test_without_walls_nothing_runs(box: Box, monkeypatch: pytest.MonkeyPatch) -
         graded(other, "python/numpy", "axpy", text)
     with Box(unsafe=True) as other:
         assert graded(other, "python/numpy", "axpy", text).score == 1.0
+
+
+TRITON = """import torch
+import triton
+import triton.language as tl
+
+@triton.jit
+def axpy_kernel(x, y, a, n, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = i < n
+    tl.store(y + i, a * tl.load(x + i, mask=mask) + tl.load(y + i, mask=mask), mask=mask)
+
+def axpy(a, x, y):
+    axpy_kernel[(triton.cdiv(x.numel(), 1024),)](x, y, a, x.numel(), BLOCK=1024)
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+def test_triton_is_interpreted(box: Box) -> None:
+    found = graded(box, "python/triton", "axpy", TRITON, TRITON.replace("i < n", "i < n - 1"))
+    assert kinds(found) == ["right", "wrong"]
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
+def test_cuda_that_does_not_compile_is_wrong_and_nothing_is_scored(box: Box) -> None:
+    found = graded(box, "cpp/cuda", "axpy", "__global__ void axpy(int n, flot a) {}")
+    assert (kinds(found), found.score) == (["wrong"], None)
+    assert "does not compile" in found.outcomes[0].reason

@@ -33,6 +33,9 @@ _LINK = tuple(f"-Wl,--wrap={name}" for name in WRAPPED)
 _MODEL_FLAGS = {"OpenMP": ("-fopenmp",), "OpenACC": ("-fopenacc", "-fopenmp")}
 
 
+_CUDA = ("-x", "cu", "-std=c++17", "-ptx", "-w")
+
+
 class Failed(Exception):
     """A suggestion cannot be built, loaded or called; the text goes on after "it "."""
 
@@ -45,7 +48,7 @@ class Program:
     path: str = ""
     source: str = ""
     name: str = ""
-    numba: bool = False
+    runtime: str = ""  # what must be there before a Python module is loaded: numba or triton
     first: int = 0  # how many of a Python function's arguments are given by their place
 
 
@@ -129,11 +132,20 @@ class Box:
 
         return self._build((source, *flags, "gfortran"), compile_in)
 
+    def build_cuda(self, source: str) -> str:
+        """What a CUDA source compiles to for a device, where nvcc is installed. Raises ``Failed``."""
+
+        def compile_in(folder: Path, end: float) -> None:
+            (folder / "kernel.cpp").write_text(source)
+            run_compiler(["nvcc", *_CUDA, "kernel.cpp", "-o", "kernel.so"], folder, end)
+
+        return self._build((source, *_CUDA, "nvcc"), compile_in)
+
     def call(self, program: Program, arguments: Sequence[Argument], *, threads: int, expected: int) -> Answer:
         """Call it once. Raises ``Failed``; what had gone wrong before does not matter to the next call."""
         slots = [argument.to_json() for argument in arguments]
         message = {"op": "call", "form": program.form, "threads": threads, "expected": expected, "slots": slots}
-        message["first"] = program.first
+        message |= {"first": program.first, "tensors": program.runtime == "triton"}
         try:
             worker = self._loaded(program)
             reply, _ = worker.request(message, seconds=self.seconds, deadline=self._end)
@@ -154,7 +166,7 @@ class Box:
             return self._worker
         if self._worker is not None:
             self._worker.kill()
-        role = "kernelwright.judge._calls:" + ("serve_numba" if program.numba else "serve")
+        role = "kernelwright.judge._calls:" + "_".join(filter(None, ("serve", program.runtime)))
         worker = self._worker = Worker(role, _MEMORY, walls=self._walled)
         worker.wait()
         if self._walled and (worker.standing is None or worker.standing.missing):
@@ -186,10 +198,12 @@ def lacking(model: Model) -> str:
         return "there is no device, and the OpenMP library of PyTorch has no fallback for teams"
     if model.language == "fortran":
         return "" if shutil.which("gfortran") else "gfortran is not installed"
-    if model.language == "python" and model.name in ("numpy", "Numba"):
-        return "" if model.name == "numpy" or importlib.util.find_spec("numba") else "numba is not installed"
+    if model.language == "python" and model.name in ("numpy", "Numba", "Triton"):
+        return "" if importlib.util.find_spec(model.name.lower()) else f"{model.name.lower()} is not installed"
     if model.language == "cpp" and model.name in ("OpenMP", "OpenACC", "threads"):
         return "" if known_compiler().kind == "gcc" else "the C++ compiler found is not GCC"
+    if model.key == "cpp/cuda" and shutil.which("nvcc"):
+        return "it is compiled, and there is no device to run it"
     return "nothing here can build and run it"
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
 from typing import Any
 
-from ._box import Box, lacking
+from ._box import Box, Failed, lacking
 from ._extract import Code, extract
 from ._models import MOST, Cell
 from ._tags import tags
@@ -117,11 +118,21 @@ def _outcome(name: str, code: Code | None, cell: Cell, box: Box, lacks: str) -> 
     if models != {cell.model.name}:
         return Outcome(name, "other", f"its programming model is {' and '.join(about[1])}", *about)
     if lacks:
-        return Outcome(name, "unrun", lacks, *about)
+        return Outcome(name, *_compiled(code, cell, box, lacks), *about)
     tried = try_code(code, cell.kernel, cell.model, box)
     if not tried.threads:
         return Outcome(name, "other", tried.reason, *about, tried.signature)
     return Outcome(name, "right" if tried.right else "wrong", tried.reason, *about, tried.signature)
+
+
+def _compiled(code: Code, cell: Cell, box: Box, lacks: str) -> tuple[str, str]:
+    """Kind and reason of what cannot run here: that it does not even compile may be known."""
+    if cell.model.key == "cpp/cuda" and shutil.which("nvcc"):
+        try:
+            box.build_cuda(code.text)
+        except Failed as failed:
+            return "wrong", f"it {failed}"
+    return "unrun", lacks
 
 
 __all__ = ["LEVELS", "Outcome", "Proficiency", "Suggestion", "grade", "score"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 
 from ._roles import Parameter
@@ -23,7 +24,7 @@ def defs(text: str) -> list[Def] | str:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return f"it is no Python: {getattr(error, 'msg', error)}"
-    found = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and not _for_device(node)]
     return [_def(node, "float32" in ast.unparse(node)) for node in found]
 
 
@@ -33,6 +34,11 @@ def without_main(text: str) -> str:
     kept = (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
     tree.body = [node for node in tree.body if isinstance(node, kept) or _is_constant(node)]
     return ast.unparse(tree)
+
+
+def _for_device(node: ast.FunctionDef) -> bool:
+    """Whether a function is a kernel that another one launches."""
+    return any(re.search(r"\b(triton|cuda)\.jit\b", ast.unparse(decorator)) for decorator in node.decorator_list)
 
 
 def _is_constant(node: ast.stmt) -> bool:

@@ -43,6 +43,8 @@ def tags(code: Code) -> frozenset[str]:
         found -= {"CUDA"}
     if found & {"Numba", "serial Numba", "Numba CUDA", "cuPy", "Triton", "pyCUDA"}:
         found -= {"numpy"}  # it holds the arrays
+    if "Triton" in found:
+        found -= {"torch"}
     return found or frozenset({SERIAL})
 
 

@@ -117,7 +117,8 @@ def _build(code: Code, function: _Callable, roles: tuple[str, ...], model: Model
     kept = [(p, role) for p, role in zip(function.parameters, roles, strict=True) if role]
     source = _python.without_main(code.text)
     first = next((i for i, role in enumerate(roles) if not role), len(roles))
-    program = Program("python", source=source, name=function.name, numba=model.name == "Numba", first=first)
+    runtime = model.name.lower() if model.name in ("Numba", "Triton") else ""
+    program = Program("python", source=source, name=function.name, runtime=runtime, first=first)
     return Found(program, tuple(p for p, _ in kept), tuple(r for _, r in kept), (), function.single)
 
 
@@ -133,7 +134,8 @@ def _variants(problem: Problem, found: Found) -> Iterator[Variant]:
     halos = [x for x in problem.halos if not x or {"nx", "ny", "nz"} & set(found.roles)]
     if fortran:
         layouts, bases = layouts[::-1], bases[::-1]
-    for dtype in ("float64", "float32") if python and found.single else ("float64",):
+    dtypes = ("float64", "float32") if python and found.single else ("float64",)
+    for dtype in ("float32",) if found.program.runtime == "triton" else dtypes:
         for halo in halos:
             for base in bases:
                 yield from (Variant(layout, base, halo, dtype) for layout in layouts)

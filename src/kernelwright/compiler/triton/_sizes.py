@@ -20,6 +20,10 @@ def size_text(size: Size) -> str:
 def _text(expr: sympy.Expr) -> str:
     if expr.is_Integer or expr.is_Symbol:
         return str(expr)
+    name = type(expr).__name__
+    if name == "floor":  # before its parts are looked at: they may be fractions
+        numerator, denominator = expr.args[0].as_numer_denom()
+        return f"({_text(numerator)} // {_text(denominator)})"
     args = [_text(a) for a in expr.args]
     if expr.is_Add:
         return "(" + " + ".join(args) + ")"
@@ -30,10 +34,6 @@ def _text(expr: sympy.Expr) -> str:
         return "(" + " * ".join(args) + ")"
     if expr.is_Pow and expr.args[1].is_Integer and int(expr.args[1]) > 0:
         return "(" + " * ".join([args[0]] * int(expr.args[1])) + ")"
-    name = type(expr).__name__
-    if name == "floor":
-        numerator, denominator = expr.args[0].as_numer_denom()
-        return f"({_text(numerator)} // {_text(denominator)})"
     if name in ("FloorDiv", "CleanDiv"):
         return f"({args[0]} // {args[1]})"
     if name in ("Mod", "PythonMod"):

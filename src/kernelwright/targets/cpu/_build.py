@@ -122,9 +122,7 @@ def command_flags(source: str, compiler: Compiler) -> tuple[str, ...]:
     return (*_flags(compiler), *_plain_flags(source, compiler))
 
 
-def _fill(
-    folder: Path, compile_in: Callable[[Path, float], None], timeout: float, source: str, made: str
-) -> float:
+def _fill(folder: Path, compile_in: Callable[[Path, float], None], timeout: float, source: str, made: str) -> float:
     start = time.monotonic()
     with scratch_folder() as scratch:
         compile_in(scratch, start + timeout)
