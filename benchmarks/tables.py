@@ -277,7 +277,8 @@ def lowbit(document: dict[str, Any], path: Path) -> str:
         )
     text = (
         f"{machine(document, path)} {document['threads']} threads, groups of 128, float32 activations, weights "
-        "that come from memory. The floor is the share of the time that reading the weight's bytes takes at this machine's pace."
+        "that come from memory. The floor is the share of the time that reading the weight's bytes takes at this "
+        "machine's pace."
     )
     return text + "\n\n" + table(head, rows)
 

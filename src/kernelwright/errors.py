@@ -171,6 +171,14 @@ class LowBitInvalid(KernelwrightError):
     """A low-bit tensor, type or quantiser was given something that it cannot hold or use."""
 
 
+class PairwiseInvalid(KernelwrightError):
+    """A reduction over pairs was given points, values or an expression that do not fit each other."""
+
+
+class ZooInvalid(KernelwrightError):
+    """A system of the zoo that does not exist, or arguments that it cannot work on."""
+
+
 class GgufInvalid(KernelwrightError):
     """A file is no GGUF file, is cut short, or says of itself what cannot be true."""
 

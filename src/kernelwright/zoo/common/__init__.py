@@ -1,0 +1,1 @@
+"""What many systems share: data that ships with packages, metrics, small models, pictures."""

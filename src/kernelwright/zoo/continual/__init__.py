@@ -1,0 +1,1 @@
+"""Continual learning: systems that learn task after task."""

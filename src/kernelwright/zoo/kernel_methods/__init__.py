@@ -1,0 +1,1 @@
+"""Kernel methods: systems whose hot work is a reduction over pairs."""
