@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .archive import Archive
     from .judge import Measurement, Verdict, judge
+    from .nn import quantize
     from .search import Event, Kernel, Outcome, generate, generate_task
     from .task import DynamicSize, Task
 
@@ -28,6 +29,7 @@ _HOME = {
     "generate": "search",
     "generate_task": "search",
     "judge": "judge",
+    "quantize": "nn",
 }
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "generate",
     "generate_task",
     "judge",
+    "quantize",
 ]
 
 

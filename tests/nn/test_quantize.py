@@ -58,14 +58,20 @@ def test_fewer_bits_are_further_off(model: torch.nn.Module) -> None:
     assert errors == sorted(errors)
 
 
-def test_saving_and_loading(model: torch.nn.Module, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["torch", "safetensors"])
+def test_saving_and_loading(model: torch.nn.Module, tmp_path: Path, how: str) -> None:
     other = kn.quantize(copy.deepcopy(model), bits=4, group_size=32)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1)
     kn.quantize(model, bits=4, group_size=32)
-    torch.save(model.state_dict(), tmp_path / "model.pt")
-    other.load_state_dict(torch.load(tmp_path / "model.pt"))
+    if how == "torch":
+        torch.save(model.state_dict(), tmp_path / "model")
+        other.load_state_dict(torch.load(tmp_path / "model"))
+    else:
+        safetensors = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
+        safetensors.save_file(model.state_dict(), tmp_path / "model")
+        other.load_state_dict(safetensors.load_file(tmp_path / "model"))
     x = torch.randn(3, 64)
     with torch.no_grad():
         assert torch.equal(model(x), other(x))
