@@ -26,6 +26,7 @@ from kernelwright.cli._generate import generate
 from kernelwright.cli._judge import judge
 from kernelwright.cli._output import say
 from kernelwright.cli._verify import verify
+from kernelwright.cli._zoo import zoo_app
 from kernelwright.errors import KernelwrightError
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ app.command("import")(import_)
 app.command()(doctor)
 app.add_typer(bench_app, name="bench")
 app.add_typer(archive_app, name="archive")
+app.add_typer(zoo_app, name="zoo")
 
 # The fault of a wrong command line, wherever typer keeps click: the base named so of an exception that typer exports.
 _USAGE = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")

@@ -73,7 +73,7 @@ def train(
         for rows in torch.randperm(len(x), generator=generator).split(batch):
             optimizer.zero_grad()
             value = loss(model(x[rows]), y[rows])
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             optimizer.step()
             total += float(value.detach()) * len(rows)
     return total / len(x)

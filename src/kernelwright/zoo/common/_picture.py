@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import ZooInvalid
 
@@ -27,17 +27,16 @@ _DARK = {
 }  # fmt: skip
 
 
-def _look() -> dict[str, object]:
+def _look() -> Any:
     from cycler import cycler
 
     return {
         "axes.prop_cycle": cycler(color=COLOURS), "axes.facecolor": "none", "axes.edgecolor": MUTED,
-        "axes.labelcolor": INK, "axes.titlecolor": INK, "axes.titlesize": 11, "axes.titleweight": "semibold",
-        "axes.titlelocation": "left", "axes.labelsize": 10, "axes.grid": True, "axes.axisbelow": True,
+        "axes.labelcolor": INK, "axes.titlecolor": INK, "axes.labelsize": 10, "axes.grid": True, "axes.axisbelow": True,
         "axes.spines.top": False, "axes.spines.right": False, "grid.color": GRID, "grid.linewidth": 0.8,
         "xtick.color": MUTED, "ytick.color": MUTED, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
         "xtick.labelsize": 9, "ytick.labelsize": 9, "text.color": INK, "font.size": 10,
-        "figure.facecolor": PAPER, "lines.linewidth": 1.8, "lines.markersize": 5,
+        "figure.facecolor": PAPER,
     }  # fmt: skip
 
 
@@ -58,9 +57,9 @@ def axes(rows: int = 1, columns: int = 1, *, width: float = 4.6, height: float =
     return figure, list(grid.flat)
 
 
-def legend(at: Axes, **options: object) -> None:
+def legend(at: Axes, **options: Any) -> None:
     """A legend without a frame; ``options`` are those of matplotlib's."""
-    at.legend(frameon=False, labelcolor=INK, **{"fontsize": 9, **options})
+    at.legend(**{"frameon": False, "labelcolor": INK, "fontsize": 9, **options})
 
 
 def save(figure: Figure, path: str | Path) -> Path:
