@@ -3,5 +3,32 @@
 from __future__ import annotations
 
 from ._lowbit import lowbit_matmul, prepare
+from ._pairwise import (
+    LazyMatrix,
+    Pairs,
+    arccos,
+    cosine,
+    fidelity,
+    gaussian,
+    inverse_multiquadric,
+    laplace,
+    matern,
+    pairs,
+    polynomial,
+)
 
-__all__ = ["lowbit_matmul", "prepare"]
+__all__ = [
+    "LazyMatrix",
+    "Pairs",
+    "arccos",
+    "cosine",
+    "fidelity",
+    "gaussian",
+    "inverse_multiquadric",
+    "laplace",
+    "lowbit_matmul",
+    "matern",
+    "pairs",
+    "polynomial",
+    "prepare",
+]

@@ -1,0 +1,102 @@
+"""Reductions over pairs in plain PyTorch, a block of the matrix at a time: the slow way that is always right.
+
+It serves whatever no kernel was prepared for, and it is what a kernel must agree with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from ._program import Program, dense
+
+Tensor = torch.Tensor
+KINDS = ("sum", "logsumexp", "largest", "smallest")
+"""Along a row: weighted sums, the logarithm of the sum of exponentials, the columns of the k largest or smallest."""
+
+_HELD = 1 << 21  # pairs of a block: what is held of the matrix at a time
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What is to be done with a formula: ``kind`` of :data:`KINDS`, ``k`` for the largest and the smallest."""
+
+    program: Program
+    kind: str
+    k: int = 1
+
+
+def blocked(
+    reduction: Reduction, tensors: tuple[Tensor, ...], v: Tensor | None, shape: tuple[int, int], held: int = _HELD
+) -> Tensor:
+    """The reduction of the matrix of ``shape`` that the formula of ``tensors`` means; at most ``held`` pairs at once.
+
+    "sum" takes ``v`` ``[m, r]`` and gives ``[n, r]``; "logsumexp" gives ``[n]``; "largest" and "smallest" give the
+    columns ``[n, k]`` (int64), the best first.
+    """
+    n, m = shape
+    wide = min(m, held)
+    high = max(1, held // max(wide, 1))
+    parts = []
+    for rows in _ranges(n, high):
+        pieces = ((cols, _block(reduction.program, tensors, rows, cols)) for cols in _ranges(m, wide))
+        parts.append(_REDUCE[reduction.kind](reduction, pieces, v, tensors[0], len(rows)))
+    if not parts:
+        return _REDUCE[reduction.kind](reduction, iter(()), v, tensors[0], 0)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _ranges(size: int, step: int) -> Iterator[range]:
+    return (range(at, min(at + step, size)) for at in range(0, size, max(step, 1)))
+
+
+def cut(program: Program, tensors: tuple[Tensor, ...], rows: slice, cols: slice) -> tuple[Tensor, ...]:
+    """The tensors of a part of the matrix."""
+    points = [tensor[cols if at % 2 else rows] for at, tensor in enumerate(tensors[: 2 * program.sets])]
+    first, second = 2 * program.sets + program.rows, 2 * program.sets + program.rows + program.cols
+    left = [tensor[rows] for tensor in tensors[2 * program.sets : first]]
+    right = [tensor[cols] for tensor in tensors[first:second]]
+    return (*points, *left, *right, *tensors[second:])
+
+
+def _block(program: Program, tensors: tuple[Tensor, ...], rows: range, cols: range) -> Tensor:
+    part = cut(program, tensors, slice(rows.start, rows.stop), slice(cols.start, cols.stop))
+    return dense(program.bind(part)[-1]).expand(len(rows), len(cols))
+
+
+_Pieces = Iterator[tuple[range, Tensor]]
+
+
+def _sum(_: Reduction, pieces: _Pieces, v: Tensor | None, like: Tensor, rows: int) -> Tensor:
+    assert v is not None
+    total = like.new_zeros(rows, v.shape[1])
+    for cols, block in pieces:
+        total = total + block @ v[cols.start : cols.stop]
+    return total
+
+
+def _logsumexp(_: Reduction, pieces: _Pieces, __: Tensor | None, like: Tensor, rows: int) -> Tensor:
+    total = like.new_full((rows,), -torch.inf)
+    for _cols, block in pieces:
+        total = torch.logaddexp(total, block.logsumexp(1))
+    return total
+
+
+def _best(reduction: Reduction, pieces: _Pieces, _: Tensor | None, like: Tensor, rows: int) -> Tensor:
+    values, places = like.new_empty(rows, 0), torch.empty(rows, 0, dtype=torch.int64, device=like.device)
+    for cols, block in pieces:
+        here = torch.arange(cols.start, cols.stop, device=like.device).expand(rows, -1)
+        values, places = torch.cat([values, block], 1), torch.cat([places, here], 1)
+        values, order = values.topk(min(reduction.k, values.shape[1]), dim=1, largest=reduction.kind == "largest")
+        places = places.gather(1, order)
+    return places
+
+
+_REDUCE: dict[str, Callable[[Reduction, _Pieces, Tensor | None, Tensor, int], Tensor]] = {
+    "sum": _sum,
+    "logsumexp": _logsumexp,
+    "largest": _best,
+    "smallest": _best,
+}
