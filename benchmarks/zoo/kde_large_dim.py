@@ -35,7 +35,7 @@ def digits() -> list[Measured]:
 
 
 def speed(count: int = 4000, dim: int = 64, bandwidths: int = 8) -> tuple[float, float]:
-    """Seconds for log densities of ``count`` points at several bandwidths: ours with all sums, scikit-learn's without."""
+    """Seconds for log densities at several bandwidths: ours with all other sums, scikit-learn's without."""
     draw = np.random.RandomState(0)
     x, y = draw.randn(count, dim), draw.randn(count, dim)
     grid = np.geomspace(0.3, 3, bandwidths).tolist()
