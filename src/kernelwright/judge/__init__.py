@@ -29,14 +29,14 @@ if TYPE_CHECKING:
         measurement_from_json,
         verdict_from_json,
     )
-    from ._walls import explain, stand
+    from ._walls import explain, seal, stand
 
 _HOME = {
     **dict.fromkeys(("dismiss", "start_early"), "_early"),
     **dict.fromkeys(("Judge", "judge"), "_alone"),
     "interface": "_interface",
     **dict.fromkeys(("Worker", "WorkerFault", "WorkerLost"), "_process"),
-    **dict.fromkeys(("explain", "stand"), "_walls"),
+    **dict.fromkeys(("explain", "seal", "stand"), "_walls"),
     **dict.fromkeys(("SUFFIXES", "read_submission"), "_submission"),
     "read_labels": "_rules",
     "Session": "_session",
@@ -65,6 +65,7 @@ __all__ = [
     "measurement_from_json",
     "read_labels",
     "read_submission",
+    "seal",
     "stand",
     "start_early",
     "verdict_from_json",

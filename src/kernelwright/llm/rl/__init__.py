@@ -1,0 +1,65 @@
+"""Training a model that writes Triton: pairs to learn from, rewards, supervised then reinforced, and what it can do.
+
+AutoTriton (arXiv 2507.05687). The trainers are trl's; what is ours is the reward, which must not be fooled.
+"""
+
+from ._box import Box, Ran
+from ._evaluate import Channels, Graded, channels, fast_p
+from ._exam import Exam
+from ._grammar import Spec, draw_specs, render
+from ._model import tiny_model, tiny_tokenizer
+from ._pairs import (
+    Collected,
+    Pair,
+    Translator,
+    as_program,
+    collect_modules,
+    inductor_source,
+    instruction,
+    make_pair,
+    make_sft_example,
+    verify_pair,
+)
+from ._reward import CombinedReward, ExecutionReward, Outcome, RewardTask, Scored, combined_reward
+from ._rules import RuleReport, TritonRules
+from ._spread import Spread
+from ._train import GrpoOptions, SftOptions, grpo, sample, sft
+
+__all__ = [
+    "Box",
+    "Channels",
+    "Collected",
+    "CombinedReward",
+    "Exam",
+    "ExecutionReward",
+    "Graded",
+    "GrpoOptions",
+    "Outcome",
+    "Pair",
+    "Ran",
+    "RewardTask",
+    "RuleReport",
+    "Scored",
+    "SftOptions",
+    "Spec",
+    "Spread",
+    "Translator",
+    "TritonRules",
+    "as_program",
+    "channels",
+    "collect_modules",
+    "combined_reward",
+    "draw_specs",
+    "fast_p",
+    "grpo",
+    "inductor_source",
+    "instruction",
+    "make_pair",
+    "make_sft_example",
+    "render",
+    "sample",
+    "sft",
+    "tiny_model",
+    "tiny_tokenizer",
+    "verify_pair",
+]
