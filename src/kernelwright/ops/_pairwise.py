@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import PairwiseInvalid
-from ..kernels.pairwise import Node, apply, at, const, dense, mul
-from ._pairwise_gradients import logsumexp, transposed, weighted
-from ._pairwise_run import best
+from ..kernels.pairwise import KINDS, Node, Reduction, apply, at, const, linearise, mul
+from ..search import Kernel
+from ._pairwise_gradients import logsumexp, matrix, transposed, weighted
+from ._pairwise_run import best, prepare
 
 Tensor = torch.Tensor
 Scalar = float | Tensor
@@ -214,7 +215,18 @@ class LazyMatrix:
 
     def dense(self) -> Tensor:
         """The matrix itself, ``[n, m]``."""
-        return dense(self._node).expand(self.shape).contiguous()
+        return matrix(self._node, self.shape)
+
+    def prepare(self, kind: str = "sum", k: int = 1) -> Kernel:
+        """The judged kernel of a reduction of this formula, searched for now if this machine has not seen it yet.
+
+        ``kind``: "sum" (``@``, ``sum``, ``mean``), "logsumexp", "largest" (``max``, ``topk``), "smallest" or "dense".
+        Large reductions do this by themselves; after it, small ones use the kernel too. It takes some seconds once.
+        """
+        if kind not in KINDS:
+            raise PairwiseInvalid(f"kind is {kind!r}; one of {', '.join(KINDS)} is right.")
+        program, tensors = linearise(self._node)
+        return prepare(Reduction(program, kind, k), tensors)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ..kernels.pairwise import Node, Program, Reduction, apply, derivative, linearise, mul, walk
+from ..kernels.pairwise import Node, Program, Reduction, apply, dense, derivative, linearise, mul, walk
 from ._pairwise_run import run
 
 Tensor = torch.Tensor
@@ -37,6 +37,14 @@ def logsumexp(root: Node, shape: Shape) -> Tensor:
     return _LogSumExp.apply(program, shape, *tensors)
 
 
+def matrix(root: Node, shape: Shape) -> Tensor:
+    """``[n, m]``: the matrix itself. With gradients it is PyTorch's own, which keeps what lies between."""
+    program, tensors = linearise(root)
+    if not tensors or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)):
+        return dense(root).expand(shape).contiguous()
+    return run(Reduction(program, "dense"), tensors, None, shape)[0]
+
+
 def transposed(root: Node) -> Node:
     """The formula with rows and columns changed."""
     names = {"row": "col", "col": "row"}
@@ -52,7 +60,7 @@ class _Weighted(torch.autograd.Function):
     def forward(ctx: Any, program: Program, shape: Shape, v: Tensor, *tensors: Tensor) -> Tensor:
         ctx.program, ctx.shape = program, shape
         ctx.save_for_backward(v, *tensors)
-        return run(Reduction(program, "sum"), tensors, v, shape)
+        return run(Reduction(program, "sum"), tensors, v, shape)[0]
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
@@ -69,7 +77,7 @@ class _LogSumExp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, program: Program, shape: Shape, *tensors: Tensor) -> Tensor:
         ctx.program, ctx.shape = program, shape
-        out = run(Reduction(program, "logsumexp"), tensors, None, shape)
+        (out,) = run(Reduction(program, "logsumexp"), tensors, None, shape)
         ctx.save_for_backward(out, *tensors)
         return out
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from ._blocked import KINDS, Reduction, blocked, cut
+from ._candidate import MOST_BEST, MOST_DEPTH, MOST_POINTS, MOST_VALUES, PairwiseProposer, candidate, has_kernel, sizes
 from ._expression import LEAVES, Node, add, apply, const, derivative, mul, walk
 from ._program import Program, Step, at, dense, linearise
 
 __all__ = [
     "KINDS",
     "LEAVES",
+    "MOST_BEST",
+    "MOST_DEPTH",
+    "MOST_POINTS",
+    "MOST_VALUES",
     "Node",
+    "PairwiseProposer",
     "Program",
     "Reduction",
     "Step",
@@ -17,11 +23,14 @@ __all__ = [
     "apply",
     "at",
     "blocked",
+    "candidate",
     "const",
     "cut",
     "dense",
     "derivative",
+    "has_kernel",
     "linearise",
     "mul",
+    "sizes",
     "walk",
 ]

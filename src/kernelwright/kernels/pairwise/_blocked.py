@@ -13,8 +13,8 @@ import torch
 from ._program import Program, dense
 
 Tensor = torch.Tensor
-KINDS = ("sum", "logsumexp", "largest", "smallest")
-"""Along a row: weighted sums, the logarithm of the sum of exponentials, the columns of the k largest or smallest."""
+KINDS = ("sum", "logsumexp", "largest", "smallest", "dense")
+"""Along a row: weighted sums, the log of the sum of exponentials, the k largest or smallest; or the matrix itself."""
 
 _HELD = 1 << 21  # pairs of a block: what is held of the matrix at a time
 
@@ -27,25 +27,36 @@ class Reduction:
     kind: str
     k: int = 1
 
+    def __call__(self, *flat: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """The reference of a kernel: the formula's tensors, its parameters as one vector, and for a sum ``v``."""
+        tensors, v = (flat[:-1], flat[-1]) if self.kind == "sum" else (flat, None)
+        if self.program.params:
+            tensors = (*tensors[:-1], *tensors[-1].unbind())
+        found = blocked(self, tensors, v, self.program.shape(tensors))
+        return found[0] if len(found) == 1 else found
+
+    def flat(self, tensors: tuple[Tensor, ...], v: Tensor | None) -> tuple[Tensor, ...]:
+        """What :meth:`__call__` takes."""
+        first = self.program.count - self.program.params
+        params = (torch.stack(tensors[first:]),) if self.program.params else ()
+        return (*tensors[:first], *params, *(() if v is None else (v,)))
+
 
 def blocked(
     reduction: Reduction, tensors: tuple[Tensor, ...], v: Tensor | None, shape: tuple[int, int], held: int = _HELD
-) -> Tensor:
+) -> tuple[Tensor, ...]:
     """The reduction of the matrix of ``shape`` that the formula of ``tensors`` means; at most ``held`` pairs at once.
 
-    "sum" takes ``v`` ``[m, r]`` and gives ``[n, r]``; "logsumexp" gives ``[n]``; "largest" and "smallest" give the
-    columns ``[n, k]`` (int64), the best first.
+    "sum" takes ``v`` ``[m, r]`` and gives ``[n, r]``; "logsumexp" gives ``[n]``; "largest" and "smallest" give values
+    and columns (int64), both ``[n, k]``, the best first (NaN counts as large); "dense" gives ``[n, m]``.
     """
     n, m = shape
     wide = min(m, held)
-    high = max(1, held // max(wide, 1))
     parts = []
-    for rows in _ranges(n, high):
+    for rows in _ranges(n, max(1, held // max(wide, 1))) if n else [range(0)]:
         pieces = ((cols, _block(reduction.program, tensors, rows, cols)) for cols in _ranges(m, wide))
         parts.append(_REDUCE[reduction.kind](reduction, pieces, v, tensors[0], len(rows)))
-    if not parts:
-        return _REDUCE[reduction.kind](reduction, iter(()), v, tensors[0], 0)
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    return parts[0] if len(parts) == 1 else tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
 
 def _ranges(size: int, step: int) -> Iterator[range]:
@@ -69,34 +80,40 @@ def _block(program: Program, tensors: tuple[Tensor, ...], rows: range, cols: ran
 _Pieces = Iterator[tuple[range, Tensor]]
 
 
-def _sum(_: Reduction, pieces: _Pieces, v: Tensor | None, like: Tensor, rows: int) -> Tensor:
+def _sum(_: Reduction, pieces: _Pieces, v: Tensor | None, like: Tensor, rows: int) -> tuple[Tensor, ...]:
     assert v is not None
     total = like.new_zeros(rows, v.shape[1])
     for cols, block in pieces:
         total = total + block @ v[cols.start : cols.stop]
-    return total
+    return (total,)
 
 
-def _logsumexp(_: Reduction, pieces: _Pieces, __: Tensor | None, like: Tensor, rows: int) -> Tensor:
+def _logsumexp(_: Reduction, pieces: _Pieces, __: Tensor | None, like: Tensor, rows: int) -> tuple[Tensor, ...]:
     total = like.new_full((rows,), -torch.inf)
     for _cols, block in pieces:
         total = torch.logaddexp(total, block.logsumexp(1))
-    return total
+    return (total,)
 
 
-def _best(reduction: Reduction, pieces: _Pieces, _: Tensor | None, like: Tensor, rows: int) -> Tensor:
+def _dense(_: Reduction, pieces: _Pieces, __: Tensor | None, like: Tensor, rows: int) -> tuple[Tensor, ...]:
+    blocks = [block for _cols, block in pieces]
+    return (torch.cat(blocks, 1) if blocks else like.new_empty(rows, 0),)
+
+
+def _best(reduction: Reduction, pieces: _Pieces, _: Tensor | None, like: Tensor, rows: int) -> tuple[Tensor, ...]:
     values, places = like.new_empty(rows, 0), torch.empty(rows, 0, dtype=torch.int64, device=like.device)
     for cols, block in pieces:
         here = torch.arange(cols.start, cols.stop, device=like.device).expand(rows, -1)
         values, places = torch.cat([values, block], 1), torch.cat([places, here], 1)
         values, order = values.topk(min(reduction.k, values.shape[1]), dim=1, largest=reduction.kind == "largest")
         places = places.gather(1, order)
-    return places
+    return values, places
 
 
-_REDUCE: dict[str, Callable[[Reduction, _Pieces, Tensor | None, Tensor, int], Tensor]] = {
+_REDUCE: dict[str, Callable[[Reduction, _Pieces, Tensor | None, Tensor, int], tuple[Tensor, ...]]] = {
     "sum": _sum,
     "logsumexp": _logsumexp,
     "largest": _best,
     "smallest": _best,
+    "dense": _dense,
 }

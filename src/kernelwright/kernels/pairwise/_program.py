@@ -61,9 +61,12 @@ class Program:
         first = {"row": 0, "col": self.rows, "param": self.rows + self.cols}
         return (2 * self.sets + first[step.op] + slot,) if step.op in first else ()
 
-    def leaves(self, op: str) -> tuple[int, ...]:
-        """The slots that leaves of this kind read, in order."""
-        return tuple(sorted({int(step.value) for step in self.steps if step.op == op}))
+    def shape(self, tensors: tuple[Tensor, ...]) -> tuple[int, int]:
+        """Rows and columns, which a formula with points or with both rows and columns says."""
+        first = 2 * self.sets
+        if self.sets:
+            return tensors[0].shape[0], tensors[1].shape[0]
+        return tensors[first].shape[0], tensors[first + self.rows].shape[0]
 
 
 def linearise(root: Node) -> tuple[Program, tuple[Tensor, ...]]:
@@ -134,7 +137,8 @@ def _gathered(leaf: Node, chosen: Tensor) -> Tensor:
 def sqdist(x: Tensor, z: Tensor) -> Tensor:
     """Squared distances ``[n, m]``, without the cancellation of ``|x|^2 + |z|^2 - 2 <x, z>`` in float32.
 
-    Few coordinates are subtracted one by one; many go through inner products of centred points in float64.
+    Few coordinates are subtracted one by one; many go through inner products of centred points in float64 (where an
+    infinite coordinate becomes NaN, which a kernel keeps infinite).
     """
     if x.shape[1] <= _DIRECT:
         total = x.new_zeros(x.shape[0], z.shape[0])
