@@ -94,7 +94,7 @@ def picture(divergence: list[float], sums: MultiBandwidth, law: torch.Tensor) ->
             at.axvline(mark, color=MUTED, linewidth=1, linestyle=":")
             at.annotate(name, (mark, 0.97), xycoords=("data", "axes fraction"), xytext=(3, -8), fontsize=9,
                         textcoords="offset points")  # fmt: skip
-    bins = np.geomspace(1e-2, 30, 60)
+    bins = np.geomspace(1e-2, 30, 60).tolist()
     for colour, ratio, row in zip(COLOURS, LAW_RATIOS, law, strict=False):
         right.hist(row.numpy(), bins=bins, histtype="step", color=colour, linewidth=1.8, label=f"{ratio:g} $h_G$")
     right.set_xscale("log")
