@@ -5,8 +5,9 @@ AutoTriton (arXiv 2507.05687). The trainers are trl's; what is ours is the rewar
 
 from ._box import Box, Ran
 from ._evaluate import Channels, Graded, channels, fast_p
-from ._exam import Exam
+from ._exam import Exam, from_prose, from_tokens
 from ._grammar import Spec, draw_specs, render
+from ._lesson import Learnt, Lesson, examine, imitate, learn, lesson_exam, read_lesson, reinforce
 from ._model import tiny_model, tiny_tokenizer
 from ._pairs import (
     Collected,
@@ -34,6 +35,8 @@ __all__ = [
     "ExecutionReward",
     "Graded",
     "GrpoOptions",
+    "Learnt",
+    "Lesson",
     "Outcome",
     "Pair",
     "Ran",
@@ -50,12 +53,20 @@ __all__ = [
     "collect_modules",
     "combined_reward",
     "draw_specs",
+    "examine",
     "fast_p",
+    "from_prose",
+    "from_tokens",
     "grpo",
+    "imitate",
     "inductor_source",
     "instruction",
+    "learn",
+    "lesson_exam",
     "make_pair",
     "make_sft_example",
+    "read_lesson",
+    "reinforce",
     "render",
     "sample",
     "sft",

@@ -14,18 +14,23 @@ from ._names import Names
 
 Kind = Literal["tensor", "other"]
 
-_ALLOCATES = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_ALLOCATES = _words(
     "empty empty_like empty_strided zeros zeros_like full full_like ones ones_like Size device dtype finfo iinfo "
-    "is_tensor is_floating_point get_default_dtype numel broadcast_shapes result_type promote_types".split()
+    "is_tensor is_floating_point get_default_dtype numel broadcast_shapes result_type promote_types"
 )
-_VIEWS = frozenset(
+_VIEWS = _words(
     "contiguous view reshape flatten transpose permute t mT T H squeeze unsqueeze expand expand_as view_as reshape_as "
     "narrow select unflatten movedim swapaxes new_empty new_zeros new_full new_ones to float half bfloat16 double "
-    "detach clone cuda cpu data as_strided unfold".split()
+    "detach clone cuda cpu data as_strided unfold"
 )
-_FACTS = frozenset(
-    "shape size stride numel nelement dim ndim dtype device is_contiguous is_cuda element_size data_ptr layout itemsize "
-    "requires_grad storage_offset is_floating_point get_device untyped_storage nbytes".split()
+_FACTS = _words(
+    "shape size stride numel nelement dim ndim dtype device is_contiguous is_cuda element_size data_ptr layout "
+    "itemsize requires_grad storage_offset is_floating_point get_device untyped_storage nbytes"
 )
 _DEEPEST = 12
 

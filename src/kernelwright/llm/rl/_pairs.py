@@ -1,8 +1,8 @@
 """Pairs to learn from: PyTorch modules and programs that compute the same, made by a compiler and verified by running.
 
-A compiler's output teaches what is right, an instruction what was asked. Which compiler is the caller's to say: anything
-that turns a module and example inputs into a candidate of the Triton target is a translator. Inductor writes Triton for
-a GPU alone; where there is none it writes C++, which pairs up as well but is not Triton.
+A compiler's output teaches what is right, an instruction what was asked. Which compiler is the caller's to say:
+anything that turns a module and example inputs into a candidate of the Triton target is a translator. Inductor writes
+Triton for a GPU alone; where there is none it writes C++, which is not Triton.
 """
 
 from __future__ import annotations
@@ -185,7 +185,8 @@ def as_program(candidate: Candidate, state: Sequence[str]) -> str:
 
 def _run_lines(plan: Plan, state: Sequence[str]) -> list[str]:
     count = 1 + max((int(i.source[1]) for i in plan.inputs if i.source[0] == "arg"), default=-1)
-    place = {("arg", k): f"input{k}" for k in range(count)} | {("state", s): f"state{k}" for k, s in enumerate(state)}
+    place: dict[tuple[str, int | str], str] = {("arg", k): f"input{k}" for k in range(count)}
+    place |= {("state", name): f"state{k}" for k, name in enumerate(state)}
     names = {each.spec.name: place[each.source] for each in plan.inputs}
     lines = [f"def run({', '.join(place.values())}):"]
     lines += [f"    {buffer.name} = {_allocation(buffer)}" for buffer in plan.buffers]
