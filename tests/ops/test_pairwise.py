@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from kernelwright.errors import PairwiseInvalid
+from kernelwright.kernels.pairwise import Reduction, candidate
 from kernelwright.ops import (
     LazyMatrix,
+    _pairwise_run,
     arccos,
     cosine,
     fidelity,
@@ -20,7 +25,9 @@ from kernelwright.ops import (
     matern,
     pairs,
     polynomial,
+    watching,
 )
+from kernelwright.targets import load
 
 Tensor = torch.Tensor
 
@@ -149,6 +156,65 @@ def test_gradients_of_points_with_themselves_are_finite_for_kernels_with_a_kink(
 def test_fidelity_of_states_is_one_with_themselves_and_zero_with_orthogonal_ones() -> None:
     states = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.complex128)).Q
     torch.testing.assert_close(fidelity(states, states).dense(), torch.eye(4, dtype=torch.float64))
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_pairwise_run, "MOST_POINTS", 7)
+    monkeypatch.setattr(_pairwise_run, "MOST_VALUES", 2)
+    monkeypatch.setattr(_pairwise_run, "_MANY", 16)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_blocks_of_rows_and_columns_join_to_the_whole() -> None:
+    x, z, v = points(40, 3), points(25, 3, 1), points(25, 5, 2)
+    lazy, plain = -pairs(x, z).sqdist, -distance(x, z)
+    torch.testing.assert_close(lazy @ v, plain @ v)
+    torch.testing.assert_close(lazy.logsumexp(), plain.logsumexp(1))
+    torch.testing.assert_close(lazy.topk(9)[0], plain.topk(9, 1).values)
+    assert torch.equal(lazy.topk(9, largest=False)[1], plain.topk(9, 1, largest=False).indices)
+    torch.testing.assert_close(lazy.dense(), plain)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_symmetric_matrix_times_a_vector_evaluates_every_pair_once() -> None:
+    x, v = points(40, 3), points(40, 1, 1)[:, 0]
+    seen: list[tuple[int, int]] = []
+    with watching(lambda done, whole: seen.append((done, whole))):
+        made = gaussian(x, x) @ v
+    torch.testing.assert_close(made, torch.exp(-distance(x, x) / 2) @ v)
+    assert seen[-1] == (1600, 1600)
+    assert len(seen) == 21 + 15  # blocks on and above the diagonal; those above count for two
+    assert all(a[0] < b[0] for a, b in itertools.pairwise(seen))
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_arrays_mapped_from_files_are_read_block_by_block(tmp_path: Path) -> None:
+    z = points(30, 3, 1)
+    np.save(tmp_path / "z.npy", z.numpy())
+    mapped = np.load(tmp_path / "z.npy", mmap_mode="r")
+    done: list[float] = []
+    with watching(lambda some, whole: done.append(some / whole)):
+        made = gaussian(points(20, 3), mapped).sum()
+    torch.testing.assert_close(made, gaussian(points(20, 3), z).sum())
+    assert done[-1] == 1.0
+    assert len(done) == 4 * 5
+
+
+def test_gradients_through_kernels_are_those_of_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels: list[str] = []
+
+    def build(reduction: Reduction, tensors: tuple[Tensor, ...], shape: tuple[int, int]) -> Callable[..., object]:
+        kernels.append(reduction.kind)
+        return load(candidate(reduction, tensors[0].dtype), reduction, {})
+
+    x, z, v = (points(n, k, s).requires_grad_() for n, k, s in ((37, 3, 0), (45, 3, 1), (45, 2, 2)))
+    want = torch.autograd.grad((gaussian(x, z) @ v).square().sum() + gaussian(x, z).logsumexp().sum(), (x, z, v))
+    monkeypatch.setattr(_pairwise_run, "_kernel", build)
+    made = torch.autograd.grad((gaussian(x, z) @ v).square().sum() + gaussian(x, z).logsumexp().sum(), (x, z, v))
+    for a, b in zip(made, want, strict=True):
+        torch.testing.assert_close(a, b)
+    assert kernels.count("sum") > 4
 
 
 def test_empty_and_single_points() -> None:

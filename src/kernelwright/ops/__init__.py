@@ -16,6 +16,7 @@ from ._pairwise import (
     pairs,
     polynomial,
 )
+from ._pairwise_run import watching
 
 __all__ = [
     "LazyMatrix",
@@ -31,4 +32,5 @@ __all__ = [
     "pairs",
     "polynomial",
     "prepare",
+    "watching",
 ]

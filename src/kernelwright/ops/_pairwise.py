@@ -7,8 +7,10 @@ computed is the reduction. Named kernels are formulas like any other.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from ..errors import PairwiseInvalid
@@ -19,6 +21,7 @@ from ._pairwise_run import best, prepare
 
 Tensor = torch.Tensor
 Scalar = float | Tensor
+Points = Tensor | np.ndarray
 _FLOATS = (torch.float32, torch.float64)
 _BAKED = 16  # whole and half numbers up to it belong to a formula; other numbers are parameters
 
@@ -274,8 +277,11 @@ class Pairs:
         return LazyMatrix(node, (len(self.x), len(self.z)), self.x.dtype, self.x.device)
 
 
-def pairs(x: Tensor, z: Tensor) -> Pairs:
+def pairs(x: Points, z: Points) -> Pairs:
     """All pairs of points ``x`` ``[n, d]`` and ``z`` ``[m, d]``, float32 or float64.
+
+    Arrays of NumPy are taken as they lie, so that ``np.memmap`` (and ``torch.from_file``) may be larger than memory:
+    reductions read them block by block, z once for every 131072 rows of x.
 
     >>> p = pairs(torch.zeros(2, 3), torch.ones(4, 3))
     >>> p.sqdist.min().tolist()
@@ -283,6 +289,7 @@ def pairs(x: Tensor, z: Tensor) -> Pairs:
 
     Raises ``PairwiseInvalid`` where shapes, dtypes or devices do not fit.
     """
+    x, z = _tensor(x), _tensor(z)
     for name, points in (("x", x), ("z", z)):
         if not isinstance(points, Tensor) or points.ndim != 2 or points.dtype not in _FLOATS:
             about = (
@@ -299,8 +306,17 @@ def pairs(x: Tensor, z: Tensor) -> Pairs:
     return Pairs(x, z)
 
 
+def _tensor(points: Points) -> Tensor:
+    """A NumPy array as a tensor of the same memory; what is mapped from a file stays there."""
+    if not isinstance(points, np.ndarray):
+        return points
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(points)
+
+
 # ── named kernels ────────────────────────────────────────────────────────────────────────────────────────────────────
-def gaussian(x: Tensor, z: Tensor, bandwidth: Scalar = 1.0) -> LazyMatrix:
+def gaussian(x: Points, z: Points, bandwidth: Scalar = 1.0) -> LazyMatrix:
     """exp(-|x - z|^2 / (2 bandwidth^2)); the bandwidth is a number or a tensor of one element.
 
     >>> gaussian(torch.zeros(1, 2), torch.ones(1, 2), bandwidth=1.0).dense().log().tolist()
@@ -309,12 +325,12 @@ def gaussian(x: Tensor, z: Tensor, bandwidth: Scalar = 1.0) -> LazyMatrix:
     return (pairs(x, z).sqdist * (-0.5 / _positive("bandwidth", bandwidth) ** 2)).exp()
 
 
-def laplace(x: Tensor, z: Tensor, bandwidth: Scalar = 1.0) -> LazyMatrix:
+def laplace(x: Points, z: Points, bandwidth: Scalar = 1.0) -> LazyMatrix:
     """exp(-|x - z| / bandwidth), with the Euclidean distance."""
     return (pairs(x, z).sqdist.sqrt() * (-1.0 / _positive("bandwidth", bandwidth))).exp()
 
 
-def matern(x: Tensor, z: Tensor, nu: float = 1.5, bandwidth: Scalar = 1.0) -> LazyMatrix:
+def matern(x: Points, z: Points, nu: float = 1.5, bandwidth: Scalar = 1.0) -> LazyMatrix:
     """The Matérn kernel of smoothness ``nu`` (0.5, 1.5 or 2.5), with r = sqrt(2 nu) |x - z| / bandwidth.
 
     e^-r, (1 + r) e^-r, (1 + r + r^2 / 3) e^-r (Rasmussen and Williams 2006, equation 4.17).
@@ -329,14 +345,14 @@ def matern(x: Tensor, z: Tensor, nu: float = 1.5, bandwidth: Scalar = 1.0) -> La
     return (r + 1) * decay if nu == 1.5 else (r + 1 + square / 3) * decay
 
 
-def polynomial(x: Tensor, z: Tensor, degree: int = 3, scale: Scalar = 1.0, offset: Scalar = 1.0) -> LazyMatrix:
+def polynomial(x: Points, z: Points, degree: int = 3, scale: Scalar = 1.0, offset: Scalar = 1.0) -> LazyMatrix:
     """(scale <x, z> + offset)^degree"""
     if not isinstance(degree, int) or not 1 <= degree <= _BAKED:
         raise PairwiseInvalid(f"degree is {degree!r}; a whole number from 1 to {_BAKED} is right.")
     return (pairs(x, z).inner * scale + offset) ** degree
 
 
-def arccos(x: Tensor, z: Tensor, order: int = 1) -> LazyMatrix:
+def arccos(x: Points, z: Points, order: int = 1) -> LazyMatrix:
     """The arc-cosine kernel of ``order`` 0, 1 or 2 (Cho and Saul 2009, equations 3 to 6).
 
     ``|x|^order |z|^order J(angle) / pi`` with J = pi - t; sin t + (pi - t) cos t; and
@@ -346,7 +362,7 @@ def arccos(x: Tensor, z: Tensor, order: int = 1) -> LazyMatrix:
         raise PairwiseInvalid(f"order is {order!r}; the arc-cosine kernel is here for 0, 1 and 2.")
     p = pairs(x, z)
     lengths = p.left_sq.sqrt() * p.right_sq.sqrt()
-    tiny = torch.finfo(x.dtype).tiny
+    tiny = torch.finfo(p.x.dtype).tiny
     u = (p.inner / lengths.maximum(tiny)).clamp(-1, 1)
     rest = math.pi - u.acos()
     if order == 0:
@@ -357,7 +373,7 @@ def arccos(x: Tensor, z: Tensor, order: int = 1) -> LazyMatrix:
     return lengths.square() * (3 * sine * u + rest * (1 + 2 * u.square())) / math.pi
 
 
-def inverse_multiquadric(x: Tensor, z: Tensor, bandwidth: Scalar = 1.0) -> LazyMatrix:
+def inverse_multiquadric(x: Points, z: Points, bandwidth: Scalar = 1.0) -> LazyMatrix:
     """1 / sqrt(1 + |x - z|^2 / bandwidth^2)"""
     inside = pairs(x, z).sqdist * (1.0 / _positive("bandwidth", bandwidth) ** 2) + 1
     return inside**-0.5

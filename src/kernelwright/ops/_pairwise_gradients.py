@@ -42,7 +42,7 @@ def matrix(root: Node, shape: Shape) -> Tensor:
     program, tensors = linearise(root)
     if not tensors or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)):
         return dense(root).expand(shape).contiguous()
-    return run(Reduction(program, "dense"), tensors, None, shape)[0]
+    return run(Reduction(program, "dense"), tensors, (), shape)[0]
 
 
 def transposed(root: Node) -> Node:
@@ -60,7 +60,7 @@ class _Weighted(torch.autograd.Function):
     def forward(ctx: Any, program: Program, shape: Shape, v: Tensor, *tensors: Tensor) -> Tensor:
         ctx.program, ctx.shape = program, shape
         ctx.save_for_backward(v, *tensors)
-        return run(Reduction(program, "sum"), tensors, v, shape)[0]
+        return run(Reduction(program, "sum"), tensors, (v,), shape)[0]
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
@@ -77,7 +77,7 @@ class _LogSumExp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, program: Program, shape: Shape, *tensors: Tensor) -> Tensor:
         ctx.program, ctx.shape = program, shape
-        (out,) = run(Reduction(program, "logsumexp"), tensors, None, shape)
+        (out,) = run(Reduction(program, "logsumexp"), tensors, (), shape)
         ctx.save_for_backward(out, *tensors)
         return out
 

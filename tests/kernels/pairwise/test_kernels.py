@@ -16,11 +16,11 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Te
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def built(lazy: LazyMatrix, kind: str, v: Tensor | None = None, k: int = 1) -> tuple[list[Tensor], list[Tensor]]:
+def built(lazy: LazyMatrix, kind: str, *given: Tensor, k: int = 1) -> tuple[list[Tensor], list[Tensor]]:
     """What the kernel gives, and what the reference gives in float64."""
     program, tensors = linearise(lazy._node)
     reduction = Reduction(program, kind, k)
-    flat = reduction.flat(tensors, v)
+    flat = reduction.flat(tensors, *given)
     made = load(candidate(reduction, lazy.dtype), reduction, {})(*flat)
     want = reduction(*(tensor.double() for tensor in flat))
     return (list(made) if isinstance(made, tuple | list) else [made]), (
@@ -63,6 +63,14 @@ def test_other_reductions(kind: str, dtype: torch.dtype) -> None:
         assert relative(made[0], want[0]) < TOLERANCE[dtype]
         if len(made) == 2:
             assert torch.equal(made[1], want[1])
+
+
+def test_products_with_a_matrix_and_its_transpose_at_once() -> None:
+    for n, m in ((1, 1), (31, 100), (70, 49)):
+        x, z = normal(n, 3), normal(m, 3, seed=1)
+        made, want = built(gaussian(x, z), "both", normal(m, 1, seed=2).abs(), normal(n, 1, seed=3).abs())
+        assert relative(made[0], want[0]) < 1e-5
+        assert relative(made[1], want[1]) < 1e-5
 
 
 FORMULAS = {

@@ -13,8 +13,9 @@ import torch
 from ._program import Program, dense
 
 Tensor = torch.Tensor
-KINDS = ("sum", "logsumexp", "largest", "smallest", "dense")
-"""Along a row: weighted sums, the log of the sum of exponentials, the k largest or smallest; or the matrix itself."""
+KINDS = ("sum", "both", "logsumexp", "largest", "smallest", "dense")
+"""Along a row: weighted sums, the log of the sum of exponentials, the k largest or smallest. "both": products of the
+matrix and of its transpose with one vector each; "dense": the matrix itself."""
 
 _HELD = 1 << 21  # pairs of a block: what is held of the matrix at a time
 
@@ -29,34 +30,56 @@ class Reduction:
 
     def __call__(self, *flat: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The reference of a kernel: the formula's tensors, its parameters as one vector, and for a sum ``v``."""
-        tensors, v = (flat[:-1], flat[-1]) if self.kind == "sum" else (flat, None)
+        count = {"sum": 1, "both": 2}.get(self.kind, 0)
+        tensors, given = flat[: len(flat) - count], flat[len(flat) - count :]
         if self.program.params:
             tensors = (*tensors[:-1], *tensors[-1].unbind())
-        found = blocked(self, tensors, v, self.program.shape(tensors))
+        found = blocked(self, tensors, given, self.program.shape(tensors))
         return found[0] if len(found) == 1 else found
 
-    def flat(self, tensors: tuple[Tensor, ...], v: Tensor | None) -> tuple[Tensor, ...]:
+    def flat(self, tensors: tuple[Tensor, ...], *given: Tensor) -> tuple[Tensor, ...]:
         """What :meth:`__call__` takes."""
         first = self.program.count - self.program.params
         params = (torch.stack(tensors[first:]),) if self.program.params else ()
-        return (*tensors[:first], *params, *(() if v is None else (v,)))
+        return (*tensors[:first], *params, *given)
 
 
 def blocked(
-    reduction: Reduction, tensors: tuple[Tensor, ...], v: Tensor | None, shape: tuple[int, int], held: int = _HELD
+    reduction: Reduction,
+    tensors: tuple[Tensor, ...],
+    given: tuple[Tensor, ...],
+    shape: tuple[int, int],
+    held: int = _HELD,
 ) -> tuple[Tensor, ...]:
     """The reduction of the matrix of ``shape`` that the formula of ``tensors`` means; at most ``held`` pairs at once.
 
-    "sum" takes ``v`` ``[m, r]`` and gives ``[n, r]``; "logsumexp" gives ``[n]``; "largest" and "smallest" give values
-    and columns (int64), both ``[n, k]``, the best first (NaN counts as large); "dense" gives ``[n, m]``.
+    "sum" is given v ``[m, r]`` and gives ``[n, r]``; "both" is given v ``[m, 1]`` and u ``[n, 1]`` and gives K v and
+    K^T u; "logsumexp" gives ``[n]``; "largest" and "smallest" give values and columns (int64), both ``[n, k]``, the
+    best first (NaN counts as large); "dense" gives ``[n, m]``.
     """
     n, m = shape
+    if reduction.kind == "both":
+        return _both(reduction, tensors, given, shape)
+    v = given[0] if given else None
     wide = min(m, held)
     parts = []
     for rows in _ranges(n, max(1, held // max(wide, 1))) if n else [range(0)]:
         pieces = ((cols, _block(reduction.program, tensors, rows, cols)) for cols in _ranges(m, wide))
         parts.append(_REDUCE[reduction.kind](reduction, pieces, v, tensors[0], len(rows)))
     return parts[0] if len(parts) == 1 else tuple(torch.cat(part) for part in zip(*parts, strict=True))
+
+
+def _both(
+    reduction: Reduction, tensors: tuple[Tensor, ...], given: tuple[Tensor, ...], shape: tuple[int, int]
+) -> tuple[Tensor, ...]:
+    n, m = shape
+    v, u = given
+    out, back = tensors[0].new_zeros(n, 1), tensors[0].new_zeros(m, 1)
+    for rows in _ranges(n, max(1, _HELD // max(m, 1))):
+        block = _block(reduction.program, tensors, rows, range(m))
+        out[rows.start : rows.stop] = block @ v
+        back += block.mT @ u[rows.start : rows.stop]
+    return out, back
 
 
 def _ranges(size: int, step: int) -> Iterator[range]:

@@ -54,7 +54,7 @@ def sizes(reduction: Reduction) -> tuple[SymbolSpec, ...]:
 def candidate(reduction: Reduction, dtype: torch.dtype) -> Candidate:
     """The reduction as C++ with its launch plan."""
     listed = names(reduction)
-    results = [name for name in listed if name in ("out", "places")]
+    results = [name for name in listed if name in ("out", "back", "places")]
     specs = {name: _spec(reduction, name, dtype) for name in listed}
     threads = torch.get_num_threads()
     plan = Plan(
@@ -82,10 +82,15 @@ def _spec(reduction: Reduction, name: str, dtype: torch.dtype) -> TensorSpec:
         shape = ("n" if name.startswith("row") else "m",)
     elif name == "params":
         shape = (reduction.program.params,)
-    elif name == "v":
-        shape = ("m", "r")
+    elif name in ("v", "u", "back"):
+        shape = ("n" if name == "u" else "m", "r" if reduction.kind == "sum" else 1)
     else:
-        results: dict[str, tuple[SizeText, ...]] = {"sum": ("n", "r"), "logsumexp": ("n",), "dense": ("n", "m")}
+        results: dict[str, tuple[SizeText, ...]] = {
+            "sum": ("n", "r"),
+            "both": ("n", 1),
+            "logsumexp": ("n",),
+            "dense": ("n", "m"),
+        }
         shape = results.get(reduction.kind, ("n", k))
     strides: tuple[SizeText, ...] = (1,) if len(shape) == 1 else (shape[1], 1)
     return TensorSpec(name, shape, "int64" if name == "places" else str(dtype).removeprefix("torch."), strides)
@@ -96,7 +101,8 @@ def _workspace(reduction: Reduction, dtype: torch.dtype, threads: int) -> str:
     program, size = reduction.program, dtype.itemsize
     depth = "+".join(f"d{slot}" for slot in range(program.sets))
     values = max(program.rows, program.cols) + program.sets
-    kept = {"sum": "r*32", "logsumexp": "64", "dense": "0"}.get(reduction.kind, str(64 * reduction.k))
+    kept = {"sum": "r*32", "both": "32", "logsumexp": "64", "dense": "0"}.get(reduction.kind, str(64 * reduction.k))
     packed = "n" if reduction.kind == "dense" else "m"
     points = f"({packed}+16)*({depth}+{program.sets})*{size}+{128 * program.sets}"
-    return f"{points}+{threads}*({_HELD}+(({depth}+{values})*32+{kept})*{size}+256)+64"
+    partial = f"m*{16 * size}" if reduction.kind == "both" else "0"
+    return f"{points}+{threads}*({_HELD}+(({depth}+{values})*32+{kept})*{size}+256+{partial})+64"

@@ -32,8 +32,9 @@ def names(reduction: Reduction) -> list[str]:
     program = reduction.program
     made = [f"{side}{slot}" for slot in range(program.sets) for side in "xz"]
     made += [f"row{slot}" for slot in range(program.rows)] + [f"col{slot}" for slot in range(program.cols)]
-    made += ["params"] * bool(program.params) + ["v"] * (reduction.kind == "sum") + ["out"]
-    return made + ["places"] * (reduction.kind in ("largest", "smallest"))
+    given = {"sum": ["v"], "both": ["v", "u"]}.get(reduction.kind, [])
+    more = {"both": ["back"], "largest": ["places"], "smallest": ["places"]}.get(reduction.kind, [])
+    return [*made, *["params"] * bool(program.params), *given, "out", *more]
 
 
 def source(reduction: Reduction, dtype: str, threads: int) -> str:
@@ -56,6 +57,9 @@ def source(reduction: Reduction, dtype: str, threads: int) -> str:
     ) for k in range(count)]  # fmt: skip
     if program.params:
         bound.append("  call.param = params;")
+    if reduction.kind == "both":
+        bound.append(f"  auto* partial = reinterpret_cast<{dtype}*>(workspace);")
+        bound.append("  workspace += threads * m * kw::W * sizeof(*partial);")
     return f"""\
 // A reduction over pairs of points, by kernelwright
 #include <kw/abi.h>
@@ -73,10 +77,11 @@ extern "C" KW_EXPORT int __tvm_ffi_reduce(void*, const kw::Argument* args, int32
 {_right_hand_sides(reduction, listed)}{checks}
   char* workspace = kw::data(kw::tensor(args[{len(listed)}]));
   kw::pairwise::Call<Formula> call{{}};
+  const int threads = kw::min({threads}, kw::max_threads());
   call.n = {"m" if turned else "n"};
   call.m = {"n" if turned else "m"};
 {chr(10).join(bound)}
-  kw::pairwise::run(call, {_reduction(reduction)}, workspace, kw::min({threads}, kw::max_threads()));
+  kw::pairwise::run(call, {_reduction(reduction)}, workspace, threads);
   return kw::answer(result, 0);
 }}
 """
@@ -99,6 +104,7 @@ def _reduction(reduction: Reduction) -> str:
         return f"kw::pairwise::Best<Formula, {reduction.k}, {most}>{{out, places}}"
     return {
         "sum": "kw::pairwise::Sum<Formula>{v, r, out}",
+        "both": "kw::pairwise::Both<Formula>{v, u, out, back, partial, n, m}",
         "logsumexp": "kw::pairwise::LogSumExp<Formula>{out}",
         "dense": "kw::pairwise::Matrix<Formula>{out, m}",
     }[reduction.kind]
@@ -158,18 +164,23 @@ def _check(reduction: Reduction, position: int, name: str, dtype: str) -> str:
     k = reduction.k
     shapes = {
         "params": (f"{reduction.program.params}", "1"),
-        "v": ("m, r", "r, 1"),
+        "v": ("m, r", "r, 1") if reduction.kind == "sum" else ("m, 1", "1, 1"),
+        "u": ("n, 1", "1, 1"),
+        "back": ("m, 1", "1, 1"),
         "places": (f"n, {k}", f"{k}, 1"),
-        "out": {"sum": ("n, r", "r, 1"), "logsumexp": ("n", "1"), "dense": ("n, m", "m, 1")}.get(
-            reduction.kind, (f"n, {k}", f"{k}, 1")
-        ),
+        "out": {
+            "sum": ("n, r", "r, 1"),
+            "both": ("n, 1", "1, 1"),
+            "logsumexp": ("n", "1"),
+            "dense": ("n, m", "m, 1"),
+        }.get(reduction.kind, (f"n, {k}", f"{k}, 1")),
     }
     default = ("n" if name.startswith("row") else "m", "1")
     if name[0] in "xz":
         default = (f"{'n' if name[0] == 'x' else 'm'}, d{name[1:]}", f"d{name[1:]}, 1")
     shape, strides = shapes.get(name, default)
     kind, code = ("int64_t", "kInt64") if name == "places" else (dtype, "kFloat32" if dtype == "float" else "kFloat64")
-    const = "" if name in ("out", "places") else "const "
+    const = "" if name in ("out", "back", "places") else "const "
     return f"""\
   const int64_t {name}_shape[] = {{{shape}}}, {name}_strides[] = {{{strides}}};
   if (!kw::matches(kw::tensor(args[{position}]), kw::{code}, {shape.count(",") + 1}, {name}_shape, {name}_strides))

@@ -207,7 +207,7 @@ struct Sum {
   KW_INLINE void begin(T* kept) const {
     for (int64_t k = 0; k < size(); ++k) kept[k] = 0;
   }
-  KW_INLINE void add(const Call<F>& call, const T* const* row, int64_t j, int64_t count, Tile<F>& tile, T* kept, int64_t) const {
+  KW_INLINE void add(const Call<F>& call, const T* const* row, int64_t j, int64_t count, Tile<F>& tile, T* kept, int64_t, int) const {
     if (r == 1) {
       V acc[NV] = {};
       tile.each(call, row, j, count, [&](int64_t c, int at, V value) { acc[at] = acc[at] + value * splat<V>(v[j + c]); });
@@ -248,6 +248,57 @@ struct Sum {
   }
 };
 
+// Sums both ways, for one right-hand side: out = f v and back = f^T u, of which each value is computed once. What a column
+// has received so far stays a vector of partial sums until its thread ends.
+template <class F>
+struct Both {
+  typedef typename F::T T;
+  typedef vec_t<T> V;
+  static constexpr int NV = LANES / W;
+  const T *v, *u;  // [m], [n]
+  T *out, *back;   // [n], [m]
+  T* partial;      // for each thread [m][W], then [m]
+  int64_t n, m;
+
+  KW_INLINE int64_t size() const { return LANES; }
+  KW_INLINE void begin(T* kept) const {
+    for (int a = 0; a < LANES; ++a) kept[a] = 0;
+  }
+  KW_INLINE T* of(int thread) const { return partial + thread * m * W; }
+  KW_INLINE void start(int thread) const {
+    for (T *p = of(thread), *last = p + m * W; p < last; p += W) store(p, V{});
+  }
+  KW_INLINE void add(const Call<F>& call, const T* const* row, int64_t j, int64_t count, Tile<F>& tile, T* kept, int64_t i,
+                     int thread) const {
+    alignas(64) T mine[LANES];
+    for (int a = 0; a < LANES; ++a) mine[a] = i + a < n ? u[i + a] : T(0);
+    V weight[NV], acc[NV] = {};
+    for (int at = 0; at < NV; ++at) weight[at] = load(mine + at * W);
+    T* to = of(thread) + j * W;
+    const bool whole = i + LANES <= n;  // rows past the last repeat it, and 0 times infinity is no 0
+    tile.each(call, row, j, count, [&](int64_t c, int at, V value) {
+      acc[at] = acc[at] + value * splat<V>(v[j + c]);
+      V given = value * weight[at];
+      if (!whole) given = select(lt(iota(), splat<vi>(static_cast<int32_t>(n - i - at * W))), given, V{});
+      store(to + c * W, load(to + c * W) + given);
+    });
+    for (int at = 0; at < NV; ++at) store(kept + at * W, load(kept + at * W) + acc[at]);
+  }
+  KW_INLINE void end(int64_t i, int64_t rows, const T* kept) const {
+    for (int64_t a = 0; a < rows; ++a) out[i + a] = kept[a];
+  }
+  KW_INLINE void finish(int threads) const {
+    for (int64_t j = 0; j < m; ++j) {
+      T total = 0;
+      for (int t = 0; t < threads; ++t) {
+        V sum = load(of(t) + j * W);
+        for (int lane = 0; lane < W; ++lane) total += sum[lane];
+      }
+      back[j] = total;
+    }
+  }
+};
+
 // The logarithm of the sum of exponentials: a maximum and a sum relative to it, for each row.
 template <class F>
 struct LogSumExp {
@@ -261,7 +312,7 @@ struct LogSumExp {
     for (int a = 0; a < LANES; ++a) kept[a] = -__builtin_inf(), kept[LANES + a] = 0;
   }
   static KW_INLINE V shift(V top) { return select(isnan(top - top), V{}, top); }  // 0 for infinities and NaN
-  KW_INLINE void add(const Call<F>& call, const T* const* row, int64_t j, int64_t count, Tile<F>& tile, T* kept, int64_t) const {
+  KW_INLINE void add(const Call<F>& call, const T* const* row, int64_t j, int64_t count, Tile<F>& tile, T* kept, int64_t, int) const {
     T* values = tile.leaf[0];
     V top[NV], sum[NV];
     for (int at = 0; at < NV; ++at) top[at] = load(kept + at * W);
@@ -305,7 +356,7 @@ struct Best {
     if constexpr (LARGEST) return a > b || (a != a && b == b);
     else return a < b || (b != b && a == a);
   }
-  KW_INLINE void add(const Call<F>& call, const T* const* row, int64_t j, int64_t count, Tile<F>& tile, T* kept, int64_t) const {
+  KW_INLINE void add(const Call<F>& call, const T* const* row, int64_t j, int64_t count, Tile<F>& tile, T* kept, int64_t, int) const {
     T* const worst = kept + STEP - LANES;
     V bound[NV];
     for (int at = 0; at < NV; ++at) bound[at] = load(worst + at * W);
@@ -350,7 +401,7 @@ struct Matrix {
   KW_INLINE int64_t size() const { return 0; }
   KW_INLINE void begin(T*) const {}
   KW_INLINE void end(int64_t, int64_t, const T*) const {}
-  KW_INLINE void add(const Call<F>& call, const T* const* row, int64_t j, int64_t count, Tile<F>& tile, T*, int64_t i) const {
+  KW_INLINE void add(const Call<F>& call, const T* const* row, int64_t j, int64_t count, Tile<F>& tile, T*, int64_t i, int) const {
     tile.each(call, row, j, count, [&](int64_t c, int at, V value) {
       T* to = out + (j + c) * pitch + i + at * W;
       const int64_t left = pitch - i - at * W;
@@ -403,6 +454,7 @@ KW_INLINE void run(Call<F>& call, const Reduce& reduce, char* workspace, int thr
   const int64_t groups = ceil_div(call.n, rows), each = padded(depth_of(call) * rows + reduce.size() * blocks, 16);
   int64_t next = 0;
   parallel(threads, [&](int thread, int) KW_ONCE {
+    if constexpr (requires { reduce.start(thread); }) reduce.start(thread);
     T* mine = at + thread * each;
     T* const kept = mine;
     mine += reduce.size() * blocks;
@@ -438,13 +490,14 @@ KW_INLINE void run(Call<F>& call, const Reduce& reduce, char* workspace, int thr
           }
           for (int k = 0; k < F::ROWS; ++k) values[k] = row[k] + b * LANES;
           tile.fill(call, strip, norm, j, wide);
-          reduce.add(call, values, j, wide, tile, kept + b * reduce.size(), i + b * LANES);
+          reduce.add(call, values, j, wide, tile, kept + b * reduce.size(), i + b * LANES, thread);
         }
       }
       for (int64_t b = 0; b < used; ++b)
         reduce.end(i + b * LANES, min<int64_t>(LANES, here - b * LANES), kept + b * reduce.size());
     }
   });
+  if constexpr (requires { reduce.finish(threads); }) reduce.finish(threads);
 }
 
 }  // namespace pairwise
