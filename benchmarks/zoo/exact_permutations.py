@@ -22,7 +22,7 @@ from kernelwright.zoo.kernel_methods.exact_permutations._example import (
     trained,
 )
 
-RUNS = 40
+RUNS = 20
 
 
 def step_times(members: int = 8, width: int = 4000, k: int = 30) -> tuple[float, float]:

@@ -53,9 +53,9 @@ SYSTEM = System(
     claim="Networks trained on the k unit vectors alone, averaged and cut at zero, permute all 2^k - 1 binary inputs "
     "exactly; about k log k of them do for one input, about k² for all.",
     operations=(
-        HotOperation("step of an ensemble", ensemble_step, _weights),
-        HotOperation("exact answers", exact_answers, _averages),
-        HotOperation("two-layer tangent kernel", two_layer_ntk, _rows),
+        HotOperation("ensemble_step", ensemble_step, _weights),
+        HotOperation("exact_answers", exact_answers, _averages),
+        HotOperation("two_layer_ntk", two_layer_ntk, _rows),
     ),
     example=_example,
 )

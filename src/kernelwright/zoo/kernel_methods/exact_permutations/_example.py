@@ -99,7 +99,8 @@ def picture(found: Sizes) -> Figure:
     left.set_title("members for 90 % exact answers")
     left.set_ylabel("members")
     right.set_title("the same, closer")
-    legend(left, loc="center right")
+    left.set_ylim(bottom=1)
+    legend(left, loc="lower right")
     return figure
 
 

@@ -39,8 +39,8 @@ SYSTEM = System(
     claim="With n = exp(alpha d) points, a density estimate is Gaussian above one bandwidth, heavy-tailed below it and "
     "made of a few nearest points below a second one, where the best bandwidth lies.",
     operations=(
-        HotOperation("log kernel sum", log_kernel_sum, _points),
-        HotOperation("sums of many bandwidths", density_sums, _points_and_precisions),
+        HotOperation("log_kernel_sum", log_kernel_sum, _points),
+        HotOperation("density_sums", density_sums, _points_and_precisions),
     ),
     example=_example,
 )

@@ -85,7 +85,7 @@ def picture(divergence: list[float], sums: MultiBandwidth, law: torch.Tensor) ->
     left.plot(fine, [kde_kl_theory(r * limits.h_g, ALPHA) for r in fine], color=COLOURS[4], label="theory, d = ∞")
     left.plot(RATIOS, divergence, "o", color=COLOURS[0], label=f"d = {DIM}")
     left.set_ylabel("KL divergence / d")
-    legend(left, loc="upper center")
+    legend(left, loc="lower right")
     middle.semilogy(RATIOS, sums.participation.median(1).values, "o-", color=COLOURS[0])
     middle.set_ylabel("points that make an estimate up")
     for at in (left, middle):

@@ -43,8 +43,8 @@ SYSTEM = System(
     claim="Refitting a kernel ridge regression to its own predictions only shrinks it; with a share of the true "
     "targets the rounds converge to one with less shrinkage, and the best share has a closed form.",
     operations=(
-        HotOperation("distillation path", distillation_path, _path_arguments),
-        HotOperation("soft distillation loss", soft_mse_distill_loss, _loss_arguments),
+        HotOperation("distillation_path", distillation_path, _path_arguments),
+        HotOperation("soft_mse_distill_loss", soft_mse_distill_loss, _loss_arguments),
     ),
     example=_example,
 )
