@@ -25,6 +25,7 @@ from kernelwright.cli._export import export, import_
 from kernelwright.cli._generate import generate
 from kernelwright.cli._judge import judge
 from kernelwright.cli._output import say
+from kernelwright.cli._rl import rl_app
 from kernelwright.cli._verify import verify
 from kernelwright.cli._zoo import zoo_app
 from kernelwright.errors import KernelwrightError
@@ -44,6 +45,7 @@ app.command("import")(import_)
 app.command()(doctor)
 app.add_typer(bench_app, name="bench")
 app.add_typer(archive_app, name="archive")
+app.add_typer(rl_app, name="rl")
 app.add_typer(zoo_app, name="zoo")
 
 # The fault of a wrong command line, wherever typer keeps click: the base named so of an exception that typer exports.

@@ -4,10 +4,22 @@ AutoTriton (arXiv 2507.05687). The trainers are trl's; what is ours is the rewar
 """
 
 from ._box import Box, Ran
+from ._checkpoint import CheckpointLesson, checkpoint_lesson, examine_checkpoint, learn_checkpoint
 from ._evaluate import Channels, Graded, channels, fast_p
 from ._exam import Exam, from_prose, from_tokens
 from ._grammar import Spec, draw_specs, render
-from ._lesson import Learnt, Lesson, examine, imitate, learn, lesson_exam, read_lesson, reinforce
+from ._lesson import (
+    Learnt,
+    Lesson,
+    examine,
+    imitate,
+    learn,
+    lesson_exam,
+    lesson_from,
+    read_lesson,
+    read_toml,
+    reinforce,
+)
 from ._model import tiny_model, tiny_tokenizer
 from ._pairs import (
     Collected,
@@ -29,6 +41,7 @@ from ._train import GrpoOptions, SftOptions, grpo, sample, sft
 __all__ = [
     "Box",
     "Channels",
+    "CheckpointLesson",
     "Collected",
     "CombinedReward",
     "Exam",
@@ -50,10 +63,12 @@ __all__ = [
     "TritonRules",
     "as_program",
     "channels",
+    "checkpoint_lesson",
     "collect_modules",
     "combined_reward",
     "draw_specs",
     "examine",
+    "examine_checkpoint",
     "fast_p",
     "from_prose",
     "from_tokens",
@@ -62,10 +77,13 @@ __all__ = [
     "inductor_source",
     "instruction",
     "learn",
+    "learn_checkpoint",
     "lesson_exam",
+    "lesson_from",
     "make_pair",
     "make_sft_example",
     "read_lesson",
+    "read_toml",
     "reinforce",
     "render",
     "sample",

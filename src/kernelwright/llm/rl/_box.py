@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _MEMORY = 1 << 30
-_GRACE = 20.0  # seconds beyond a program's own limit before the server itself is given up
+_LATE = 25.0  # seconds for each that a program may compute, after which the server itself is given up
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,13 @@ class Box:
             self._worker = None
 
     def run(self, source: str, entry: str, calls: Sequence[Sequence[Tensor]], seconds: float) -> Ran:
-        """Call ``entry`` of the Python text with each list of tensors; ``seconds`` for all of it. Never raises for
-        what the program does. Raises ``WallsMissing``."""
+        """Call ``entry`` of the Python text with each list of tensors; ``seconds`` of computing for all of it
+        (and 20 times as much to wait). Never raises for what the program does. Raises ``WallsMissing``."""
         message = {"source": source, "entry": entry, "calls": [[_coded(t) for t in call] for call in calls]}
         try:
-            reply, _ = self._ready().request({"op": "run", "seconds": seconds, **message}, seconds=seconds + _GRACE)
+            reply, _ = self._ready().request(
+                {"op": "run", "seconds": seconds, **message}, seconds=_LATE * (seconds + 1)
+            )
             if "failed" in reply:
                 return Ran(failed=str(reply["failed"])[:400])
             results = tuple(tuple(_decoded(part) for part in parts) for parts in reply["results"])

@@ -45,9 +45,14 @@ class Exam:
         extract: Callable[[str], str] = from_tokens,
     ) -> None:
         self._extract, self._rules = extract, TritonRules()
+        self._tasks = {task.instruction.strip(): task for task in tasks}
         self._rewards = {
-            task.instruction.strip(): ExecutionReward(task, trials, timeout_s=timeout_s, box=box) for task in tasks
+            prompt: ExecutionReward(task, trials, timeout_s=timeout_s, box=box) for prompt, task in self._tasks.items()
         }
+
+    def programs(self, prompts: Sequence[str], answers: Sequence[str]) -> list[tuple[str, str]]:
+        """The task's name and the program of each answer: what other machines score."""
+        return [(self._tasks[p.strip()].name, self._extract(a)) for p, a in zip(prompts, answers, strict=True)]
 
     def score(self, prompts: Sequence[str], answers: Sequence[str], *, rules: bool = True) -> list[float]:
         """Rewards in order; ``rules=False``: of execution alone."""

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import resource
 import select
@@ -28,6 +29,7 @@ Message = dict[str, Any]
 _LENGTH = struct.Struct("!Q")
 _MOST = 32 << 20  # bytes of an answer
 _MEMORY = 1 << 30  # bytes that a program may use
+_WALL = 20  # seconds that may pass for each second of computing that is allowed: the machine may be busy
 
 
 def serve() -> Callable[[Message, Sequence[int]], tuple[Message, list[int]]]:
@@ -79,16 +81,22 @@ def _in_a_fork(message: Message, connection: socket.socket, memory: int) -> Mess
             os.close(reader)
             connection.close()
             resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+            seconds = math.ceil(message["seconds"])
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
             _become(message, writer)
         finally:
             os._exit(1)
     os.close(writer)
     try:
-        return _await(reader, message["seconds"])
+        reply = _await(reader, _WALL * message["seconds"])
     finally:
         os.close(reader)
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        _, _, used = os.wait4(child, 0)
+    spent = used.ru_utime + used.ru_stime
+    if spent >= message["seconds"]:
+        return {"failed": f"computed for {spent:.1f} s; it may for {message['seconds']:g} s"}
+    return reply
 
 
 def _await(reader: int, seconds: float) -> Message:
@@ -97,7 +105,7 @@ def _await(reader: int, seconds: float) -> Message:
     while True:
         ready, _, _ = select.select([reader], [], [], max(end - time.monotonic(), 0))
         if not ready:
-            return {"failed": f"did not finish within {seconds:g} s"}
+            return {"failed": f"did not answer within {seconds:g} s"}
         part = os.read(reader, 1 << 20)
         if not part:
             break

@@ -15,6 +15,7 @@ from ._evaluate import Channels, channels
 from ._exam import Exam
 from ._grammar import Spec, draw_specs
 from ._model import tiny_model, tiny_tokenizer
+from ._spread import Spread
 from ._train import GrpoOptions, SftOptions, grpo, sample, sft
 
 
@@ -70,12 +71,16 @@ def imitate(lesson: Lesson) -> tuple[Any, Any]:
     return sft(model, tokenizer, pairs, lesson.sft), tokenizer
 
 
-def reinforce(lesson: Lesson, model: Any, tokenizer: Any, exam: Exam) -> tuple[Any, list[float]]:
-    """A copy of a model after GRPO, and the mean reward of each step."""
+def reinforce(
+    lesson: Lesson, model: Any, tokenizer: Any, exam: Exam, spread: Spread | None = None
+) -> tuple[Any, list[float]]:
+    """A copy of a model after GRPO, and the mean reward of each step; ``spread`` scores elsewhere."""
     fresh = tiny_model(tokenizer, lesson.seed, width=lesson.width, layers=lesson.layers)
     fresh.load_state_dict(model.state_dict())  # no copy: trainers hang methods on a model that mean this very one
 
     def score(prompts: Any, answers: Any) -> list[float]:
+        if spread is not None:
+            return spread.score(exam.programs(prompts, answers), rules=lesson.rules)
         return exam.score(prompts, answers, rules=lesson.rules)
 
     return grpo(fresh, tokenizer, [s.prompt for s in lesson.specs[1]], score, lesson.grpo)
@@ -88,13 +93,15 @@ def examine(lesson: Lesson, model: Any, tokenizer: Any, exam: Exam, *, temperatu
     return channels(exam.grade(prompts, answers))
 
 
-def learn(lesson: Lesson, box: Box, said: Callable[[str], None] = lambda text: None) -> tuple[Any, Any, Learnt]:
+def learn(
+    lesson: Lesson, box: Box, said: Callable[[str], None] = lambda text: None, spread: Spread | None = None
+) -> tuple[Any, Any, Learnt]:
     """The whole lesson; ``said`` hears how far it is. Raises ``WallsMissing``."""
     exam = lesson_exam(lesson, box)
     model, tokenizer = imitate(lesson)
     before = examine(lesson, model, tokenizer, exam)
     said(f"after imitating {lesson.imitated} programs: {before.execution:.1%} of held-out kernels are right")
-    model, rewards = reinforce(lesson, model, tokenizer, exam)
+    model, rewards = reinforce(lesson, model, tokenizer, exam, spread)
     after = examine(lesson, model, tokenizer, exam)
     said(f"after {lesson.grpo.steps} steps of reinforcement: {after.execution:.1%}")
     return model, tokenizer, Learnt(before, after, tuple(rewards))

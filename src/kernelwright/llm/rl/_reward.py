@@ -53,9 +53,10 @@ class Outcome:
 
 
 class ExecutionReward:
-    """Runs programs for one task: ``trials`` sets of inputs, tolerances as of ``torch.allclose``, a time limit for all.
+    """Runs programs for one task: ``trials`` sets of inputs, tolerances as of ``torch.allclose``, and a limit on time.
 
-    A larger ``timeout_s`` allows slower programs; endless ones get 0. Not safe for concurrent calls.
+    ``timeout_s``: seconds of computing for all trials; processor time is what counts, so that a busy machine changes no
+    reward. Not safe for concurrent calls.
     """
 
     def __init__(
