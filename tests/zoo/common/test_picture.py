@@ -29,6 +29,7 @@ def test_the_same_figure_is_the_same_file_that_turns_dark(tmp_path: Path) -> Non
     for colour in (*COLOURS, PAPER):
         assert f": {colour}" in one.split("</style>", 1)[1], "a colour that the dark rules look for"
         assert f'[style*="fill: {colour}"]' in one
+    assert "svg{fill:" in one, "text that nobody coloured"
     assert "slope 3</text>" in one, "text stays text"
 
 

@@ -23,7 +23,7 @@ COLOURS = ("#0b7a75", "#d9822b", "#4763c9", "#b0409a", "#8a94a6", "#6b8e23")
 _DARK = {
     INK: "#e6e9ef", MUTED: "#98a2b3", GRID: "#2d3440", PAPER: "#151a21",
     "#0b7a75": "#34c3b5", "#d9822b": "#f0a45d", "#4763c9": "#8ea3f5", "#b0409a": "#e08bd0", "#8a94a6": "#8f9bb0",
-    "#6b8e23": "#a9cc5c",
+    "#6b8e23": "#a9cc5c", "#000000": "#e6e9ef",
 }  # fmt: skip
 
 
@@ -93,7 +93,8 @@ def _with_dark(svg: str) -> str:
         for what in ("fill", "stroke")
     )
     font = 'text{font-family:system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif!important}'
-    style = f"<style>{font}@media (prefers-color-scheme:dark){{{rules}}}</style>"
+    black = f"svg{{fill:{_DARK[INK]}}}"  # matplotlib leaves out what is black already, as text that nobody coloured
+    style = f"<style>{font}@media (prefers-color-scheme:dark){{{black}{rules}}}</style>"
     body = "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
     return body.replace("<defs>", f"{style}\n <defs>", 1)
 
