@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 		|| { echo "This Python cannot make virtual environments: install its venv package (Debian: python3-venv)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch
-	$(PIP) --editable '.[dev,toolchain,triton,llm,zoo]'
+	$(PIP) --editable '.[dev,toolchain,triton,llm,rl,zoo]'
 	@touch $@
 
 demo: $(STAMP)
