@@ -1,6 +1,7 @@
 """The tangent kernel against finite networks, against training, on digits, and its Gram matrix against JAX.
 
-``python benchmarks/zoo/ntk.py``; ``--peer PYTHON`` names an interpreter that has neural_tangents installed.
+``python benchmarks/zoo/ntk.py``. Where neural_tangents is installed, time it before, alone on the machine:
+``python benchmarks/zoo/ntk.py --peer PYTHON > seconds.json``, then give ``--seconds seconds.json``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import math
 import subprocess
 import time
+from pathlib import Path
 
 import torch
 from record import record
@@ -47,7 +49,7 @@ for _ in sys.stdin:
 """
 
 
-def in_turns(python: str | None, n: int, d: int, depth: int, rounds: int) -> dict[str, object]:
+def in_turns(python: str, n: int, d: int, depth: int, rounds: int) -> dict[str, object]:
     """Seconds of the float32 Gram matrix, ours and the peer's in turns."""
     import numpy as np
 
@@ -141,12 +143,15 @@ def digits() -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peer", help="a Python interpreter that has neural_tangents")
+    parser.add_argument("--peer", help="only time Gram matrices against this interpreter, which has neural_tangents")
+    parser.add_argument("--seconds", type=Path, help="what such a run printed")
     parser.add_argument("--n", type=int, default=10_000)
     options = parser.parse_args()
     torch.set_num_threads(2)
-    gram = in_turns(options.peer, options.n, 64, 4, 3)
-    print(json.dumps(gram))
+    if options.peer:
+        print(json.dumps(in_turns(options.peer, options.n, 64, 4, 2)))
+        return
+    gram = json.loads(options.seconds.read_text()) if options.seconds else None
     shown = SYSTEM.example(plainly)
     rows, detail = finite()
     narrow, wide = training(64), training(1024)
@@ -165,13 +170,13 @@ def main() -> None:
             float32_error() < 1e-5,
         ),
     ]
-    if options.peer:
+    if gram:
         ratio = min(gram["neural_tangents"]) / min(gram["ours"])
         measured.append(
-            Measured(f"Gram matrix of {options.n}, times as fast as neural_tangents", ratio, "at least 2", ratio >= 2)
+            Measured(f"Gram matrix of {gram['n']}, times as fast as neural_tangents", ratio, "at least 2", ratio >= 2)
         )
     else:
-        print("neural_tangents: not compared; name an interpreter that has it with --peer.")
+        print("neural_tangents: not compared; see --peer.")
     record("ntk", measured, picture=shown.picture, gram_seconds=gram, finite_widths=detail)
 
 

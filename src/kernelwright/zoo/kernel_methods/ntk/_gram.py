@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -99,11 +100,13 @@ class InfiniteNetwork:
             return self._differentiable(x, x if z is None else z, wanted)
         other = x if z is None else z
         results = [x.new_empty(len(x), len(other)) for _ in range(2 if wanted == "both" else 1)]
-        for rows, columns in tiles(len(x), len(other), symmetric=z is None):
-            for result, tile in zip(results, self._tile(x[rows], other[columns], wanted), strict=True):
-                result[rows, columns] = tile
-                if z is None:
-                    mirror(result, rows, columns)
+
+        with torch.no_grad(), one_thread():
+            for rows, columns in tiles(len(x), len(other), symmetric=z is None):
+                for result, tile in zip(results, self._tile(x[rows], other[columns], wanted), strict=True):
+                    result[rows, columns] = tile
+                    if z is None:
+                        mirror(result, rows, columns)
         return tuple(results)
 
     def _differentiable(self, x: Tensor, z: Tensor, wanted: Wanted) -> tuple[Tensor, ...]:
@@ -123,6 +126,17 @@ def tiles(n: int, m: int, *, symmetric: bool) -> Iterator[tuple[slice, slice]]:
         start = top if symmetric else 0
         for left in range(start, m, width):
             yield slice(top, min(n, top + height)), slice(left, min(m, left + width))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run what is inside without threads of torch's: tiles are too small to be shared, waiting would cost more."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(count)
 
 
 def mirror(result: Tensor, rows: slice, columns: slice) -> None:
@@ -274,6 +288,7 @@ __all__ = [
     "nngp",
     "ntk",
     "ntk_matvec",
+    "one_thread",
     "relu_ntk_gram",
     "serial",
     "tiles",

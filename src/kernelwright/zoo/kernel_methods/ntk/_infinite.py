@@ -104,12 +104,13 @@ class Dense:
     def __call__(self, kernel: Kernel) -> Kernel:
         w, b = self.w_std**2, self.b_std**2
         left, right = w * kernel.left + b, w * kernel.right + b
-        # What biases add to r beyond what they add to S: written without the difference of two large numbers.
-        spread = (_sqrt(kernel.left) - _sqrt(kernel.right)) ** 2
-        bound = (_sqrt(left) * _sqrt(right) + w * kernel.root + b).clamp_min(torch.finfo(left.dtype).tiny)
-        more = w * b * spread / bound
-        gap, total = w * kernel.gap + more, w * kernel.total + (more + 2 * b)
-        return Kernel(left, right, gap, total, w * kernel.ntk + (total - gap) / 2)
+        gap, total = w * kernel.gap, w * kernel.total
+        if b > 0:  # what biases add to r beyond what they add to S, without the difference of two large numbers
+            one, other = _sqrt(kernel.left), _sqrt(kernel.right)
+            spread, bound = (one - other) ** 2, (_sqrt(left) * _sqrt(right) + b) + w * one * other
+            gap = torch.addcdiv(gap, spread, bound, value=w * b)
+            total = torch.addcdiv(total + 2 * b, spread, bound, value=w * b)
+        return Kernel(left, right, gap, total, torch.add((total - gap) / 2, kernel.ntk, alpha=w))
 
     def module(self, fan_in: int, fan_out: int) -> nn.Module:
         """The same layer at finite width."""
@@ -122,12 +123,13 @@ class Relu:
 
     def __call__(self, kernel: Kernel) -> Kernel:
         near, far = _sqrt(kernel.gap), _sqrt(kernel.total)
-        t = 2 * torch.atan2(near, far)  # relatively accurate at zero, absolutely at pi
+        half = torch.atan2(near, far)  # half the angle: relatively accurate at zero, absolutely at a right angle
         # sin t - t cos t with r sin t = near * far and r cos t = S, so no further sine or cosine is needed.
-        bend = near * far - t * kernel.nngp
-        gap = (kernel.gap - bend / math.pi).clamp_min(0) / 2
-        total = kernel.root - gap
-        return Kernel(kernel.left / 2, kernel.right / 2, gap, total, kernel.ntk * (0.5 - t / (2 * math.pi)))
+        bend = torch.addcmul(near * far, half, kernel.total - kernel.gap, value=-1)
+        gap = torch.add(kernel.gap, bend, alpha=-1 / math.pi).clamp_min(0) / 2
+        left, right = kernel.left / 2, kernel.right / 2
+        total = (2 * _sqrt(left)) * _sqrt(right) - gap
+        return Kernel(left, right, gap, total, kernel.ntk * torch.rsub(half, 0.5 * math.pi) / math.pi)
 
     def module(self) -> nn.Module:
         """The same at finite width."""
