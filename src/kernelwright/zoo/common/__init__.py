@@ -5,6 +5,7 @@ from ._frechet import frechet_distance
 from ._models import accuracy, cnn, mlp, train
 from ._picture import COLOURS, GRID, INK, MUTED, PAPER, axes, legend, save
 from ._rank import kendall, recall_at, spearman
+from ._ridge import ridge_solve
 
 __all__ = [
     "COLOURS",
@@ -24,6 +25,7 @@ __all__ = [
     "mlp",
     "one_hot",
     "recall_at",
+    "ridge_solve",
     "save",
     "spearman",
     "train",
