@@ -70,7 +70,7 @@ class _Model:
             if high > 1e150:
                 raise ZooInvalid(f"alpha is {alpha}, more than a spectrum with so many zeros can ever condense at.")
             high *= 4
-        for _ in range(200):
+        for _ in range(80):  # halves the logarithm of the bracket to nothing
             middle = math.sqrt(low * high)
             low, high = (middle, high) if self.entropy(middle, alpha) > 0 else (low, middle)
         return math.sqrt(low * high)

@@ -82,7 +82,7 @@ class SelfDistilledKernelRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         X, y = validate_data(self, X, y, accept_sparse=False, multi_output=True, y_numeric=True, dtype=np.float64)
         self.X_fit_ = X
         gram = self._gram(X, X)
-        targets = torch.from_numpy(np.asarray(y, np.float64)).reshape(len(X), -1)
+        targets = torch.tensor(np.asarray(y, np.float64)).reshape(len(X), -1)
         steps = 1 if self.n_steps == math.inf else int(self.n_steps)
         mixes = self._find_mixes(gram, targets, steps) if self.mix == "optimal" else [float(self.mix)] * steps
         self.offset_ = targets.mean(0) if self.centre else torch.zeros(targets.shape[1], dtype=torch.float64)
@@ -161,9 +161,7 @@ class SelfDistilledKernelRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         gamma = 1 / left.shape[1] if self.gamma is None else self.gamma
         if not gamma > 0:
             raise ValueError(f"gamma is {gamma}; it must be above 0.")
-        # torch takes no arrays that cannot be written, as memory-mapped ones
-        points = (torch.from_numpy(a if a.flags.writeable else a.copy()) for a in (left, right))
-        return next(points), next(points), (2 * gamma) ** -0.5
+        return torch.tensor(left), torch.tensor(right), (2 * gamma) ** -0.5
 
     def _other(self, left: _Array, right: _Array) -> _Array:
         if self.kernel == "precomputed":
