@@ -6,7 +6,6 @@ Run: python benchmarks/zoo/ssl_dataset_distillation.py
 
 from __future__ import annotations
 
-import time
 from statistics import fmean
 
 import torch
@@ -45,9 +44,7 @@ def main() -> None:
     torch.set_num_threads(1)  # the networks are small
     problem = digits_problem(40)
     order = torch.randperm(len(problem.source), generator=torch.Generator().manual_seed(0))[:SIZE]
-    began = time.perf_counter()
     both, losses = distilled(problem, problem.source[order], ("x", "y"))
-    step = 1000 * (time.perf_counter() - began) / STEPS
     sets = {
         "distilled": both,
         "random": real_pairs(problem.source, problem.teacher, order),
@@ -81,7 +78,7 @@ def main() -> None:
     measured.append(Measured("few-shot accuracy, teacher", teacher))
     record(
         SYSTEM.name, measured, picture=picture(losses, sets["random"], both), errors=errors, scores=scores,
-        losses=losses, milliseconds_per_outer_step=step,
+        losses=losses,
         setting={"size": SIZE, "outer steps": STEPS, "seeds": SEEDS, "pool_reset": "intended"},
     )  # fmt: skip
 
