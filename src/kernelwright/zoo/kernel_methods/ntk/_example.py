@@ -30,7 +30,7 @@ def kernels_on_circle(width: int, draws: int, angles: Tensor, seed: int = 0) -> 
     return torch.stack(rows)
 
 
-def example(track: Track, widths: tuple[int, int] = (100, 900), draws: int = 10) -> Result:
+def example(track: Track, widths: tuple[int, int] = (100, 900), draws: int = 20) -> Result:
     """The kernel on the circle at two widths, over random networks, beside its limit (figure 1 of the paper)."""
     angles = torch.linspace(-math.pi, math.pi, 65)
     limit = mlp(DEPTH).ntk(circle(torch.zeros(1)), circle(angles))[0]
