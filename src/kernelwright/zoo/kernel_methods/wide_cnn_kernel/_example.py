@@ -45,9 +45,10 @@ def example(track: Track, ns: tuple[int, ...] = (64, 128, 256, 512, 1024)) -> Re
     for colour, level in zip(COLOURS, track((1, 2, 3), "teachers"), strict=False):
         ours, dense = curves(ns, level)
         found[level] = ours, dense
+        name = f"{level} level{'s' * (level > 1)}"
         exponent = learning_curve_exponent(STUDENT, level)
-        at.loglog(list(ours), list(ours.values()), "o-", color=colour, label=f"{level} levels: deep CNN")
-        at.loglog(list(dense), list(dense.values()), "s:", color=colour, ms=4, label=f"{level} levels: dense network")
+        at.loglog(list(ours), list(ours.values()), "o-", color=colour, label=f"{name}: deep CNN")
+        at.loglog(list(dense), list(dense.values()), "s:", color=colour, ms=4, label=f"{name}: dense network")
         law = [ours[ns[-1]] * (n / ns[-1]) ** -exponent for n in ns]
         at.loglog(ns, law, "--", color=colour, lw=0.9, alpha=0.7)
     at.set_xlabel("samples")
