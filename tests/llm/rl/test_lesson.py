@@ -20,6 +20,7 @@ from kernelwright.llm.rl import (
     Outcome,
     RuleReport,
     SftOptions,
+    Spec,
     channels,
     draw_specs,
     fast_p,
@@ -49,12 +50,20 @@ def test_programs_of_the_language_are_right_and_so_are_delegating_ones() -> None
         exam = lesson_exam(lesson, box)
         ours = channels(exam.grade(prompts, [" ".join(s.program()) for s in lesson.specs[2]]))
         torchs = channels(exam.grade(prompts, [" ".join(s.delegating()) for s in lesson.specs[2]]))
-        short = [" ".join(s.program()).replace(" inside ", " inside-short ") for s in lesson.specs[2]]
-        lost = channels(exam.grade(prompts, short))
+        rows = [s for s in lesson.specs[2] if not s.reduction]  # a lost element need not be the largest of a row
+        short = [" ".join(s.program()).replace(" inside ", " inside-short ") for s in rows]
+        lost = channels(exam.grade([s.prompt for s in rows], short))
     assert (ours.call, ours.execution, ours.lax, ours.delegating) == (1, 1, 1, 0)
     assert (torchs.call, torchs.execution, torchs.lax, torchs.delegating) == (0, 0, 1, 1)
-    assert lost.call == 1
-    assert lost.execution <= 1 / 8  # a lost element may not be the largest
+    assert rows
+    assert (lost.call, lost.execution, lost.lax) == (1, 0, 0)
+
+
+def test_specs_that_rounding_alone_makes_wrong_are_left_out() -> None:
+    wild = [Spec(("exp", "exp", "sin")), Spec(("square", "exp", "exp", "cos"))]
+    drawn = draw_specs(0, 200, (2, 3))
+    assert not set(wild) & set(drawn)
+    assert len(set(drawn)) == 200
 
 
 def test_specs_of_the_three_parts_are_apart_and_the_same_each_time() -> None:
