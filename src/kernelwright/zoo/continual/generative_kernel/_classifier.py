@@ -181,9 +181,8 @@ class GenerativeKernelClassifier(_KernelContinual):
             rows = torch.randint(len(x), (settings.generator_batch,))
             images, ids = x[rows], y[rows] + self._first[task_id]
             if self.replay and old.n_classes:
-                # As many of each old class as of each new one, up to four batches, so that old ones do not fade.
-                share = settings.generator_batch * old.n_classes // len(self.classes[task_id])
-                again = torch.randint(old.n_classes, (min(share, 4 * settings.generator_batch),))
+                # Two old images for a new one, however many classes there were: the cost of a task does not grow.
+                again = torch.randint(old.n_classes, (2 * settings.generator_batch,))
                 images = torch.cat([images, old.sample(again.tolist(), 1)])
                 ids = torch.cat([ids, again])
             loss = self.vae.loss(images, ids)

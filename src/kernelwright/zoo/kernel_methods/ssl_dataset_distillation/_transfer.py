@@ -56,7 +56,7 @@ def linear_probe(
         loss.backward()
         return loss
 
-    optimiser.step(objective)  # type: ignore[arg-type]  # torch's stub wants a float
+    optimiser.step(objective)
     with torch.no_grad():
         return float(((asked @ weight + bias).argmax(1) == test[1]).float().mean())
 
