@@ -230,7 +230,7 @@ def test_sparse_at_all_training_points_is_full_and_never_above(monkeypatch):
         mean, variance = head(blocks)
         log_noise = torch.tensor(math.log(noise), dtype=torch.float64)
         fit = sum(expected_gaussian(mean[:, c], variance, y[:, c], log_noise).sum() for c in range(2))
-        return float(fit + head.regulariser() - sum(full.penalties))
+        return float((fit + head.regulariser() - sum(full.penalties)).detach())
 
     lower = cholesky(blocks.ii, 1e-12)
     solved = torch.linalg.solve_triangular(lower, blocks.ti.t(), upper=False)
@@ -241,7 +241,7 @@ def test_sparse_at_all_training_points_is_full_and_never_above(monkeypatch):
         head.mean.copy_(covariance @ solved @ y / noise)
         head.raw.copy_(factor.tril(-1) + factor.diagonal().log().diag())
     best = elbo(head)
-    assert best == pytest.approx(float(full.objective), abs=1e-6)
+    assert best == pytest.approx(float(full.objective.detach()), abs=1e-6)
     for seed in range(5):
         other = SparseGPHead(9, 2, torch.float64)
         with torch.no_grad():
@@ -291,7 +291,7 @@ def test_learned_grams_beat_the_nngp_where_inputs_do_not_matter():
     y = np.sin(3 * x[:, 0]) + 0.05 * rng.normal(size=1000)
 
     def error(nu: float) -> float:
-        model = SparseDKMRegressor(100, kernel="rbf", nu=nu, epochs=40, random_state=0).fit(x[:600], y[:600])
+        model = SparseDKMRegressor(100, kernel="rbf", nu=nu, epochs=60, random_state=0).fit(x[:600], y[:600])
         return float(np.sqrt(np.mean((model.predict(x[600:]) - y[600:]) ** 2)))
 
     assert error(10.0) < 0.8 * error(math.inf)
@@ -302,7 +302,7 @@ def test_learned_grams_beat_the_nngp_where_inputs_do_not_matter():
     [
         DKMRegressor(depth=1, max_iter=5),
         SparseDKMRegressor(10, depth=1, epochs=30, batch_size=100, lr=0.05),
-        SparseDKMClassifier(10, depth=1, epochs=15, batch_size=200, lr=0.05),
+        SparseDKMClassifier(10, depth=1, epochs=10, batch_size=200, lr=0.05),
     ],
     ids=lambda e: type(e).__name__,
 )

@@ -154,7 +154,7 @@ def picture(found: Found) -> Figure:
     figure, (left, middle, right) = axes(1, 3)
     names = ("no learning (NNGP)", "learned, ν = 1")
     for at, kernel, name in zip((left, middle), found.kernels, names, strict=True):
-        at.imshow(kernel, aspect="auto", cmap="viridis", interpolation="nearest", rasterized=True)
+        at.imshow(kernel, aspect="auto", cmap="viridis", interpolation="none")
         at.grid(False)
         at.set(title=f"Top kernel, {name}", xlabel="inducing points, by class", ylabel="test digits, by class")
     places = range(len(STRENGTHS))

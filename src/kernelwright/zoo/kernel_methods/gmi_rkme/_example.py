@@ -127,7 +127,7 @@ def picture(found: Found) -> Figure:
     right.set(xlabel="points", ylabel="squared distance to 200 images", title="Specification size")
     right.set_xticks(SIZES, [str(size) for size in SIZES])
     right.minorticks_off()
-    legend(left, loc="lower left")
+    legend(left, loc="center left", bbox_to_anchor=(0, 0.36))
     legend(right)
     return figure
 
