@@ -5,6 +5,7 @@ from __future__ import annotations
 from ._binary import binary_code
 from ._checkpoints import from_affine, from_awq, from_gptq, to_awq, to_gptq
 from ._gguf import GgufFile, GgufTensor, open_gguf
+from ._lut import LutProduct, LutProposer, TiledBinary, lut_candidate, tile_binary
 from ._pack import pack, packed_size, unpack
 from ._product import ACTIVATIONS, MOST_ROWS, LowBitProposer, Product, check_activation
 from ._quantise import gptq, half_quadratic, round_to_nearest
@@ -21,8 +22,11 @@ __all__ = [
     "GgufTensor",
     "LowBitProposer",
     "LowBitType",
+    "LutProduct",
+    "LutProposer",
     "Product",
     "QuantTensor",
+    "TiledBinary",
     "TiledWeight",
     "all_types",
     "binary_code",
@@ -35,11 +39,13 @@ __all__ = [
     "from_gptq",
     "gptq",
     "half_quadratic",
+    "lut_candidate",
     "open_gguf",
     "pack",
     "packed_size",
     "round_to_nearest",
     "tile",
+    "tile_binary",
     "tileable",
     "to_awq",
     "to_binary",

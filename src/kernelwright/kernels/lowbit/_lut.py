@@ -1,0 +1,219 @@
+"""Products with binary-coded weights by tables: ``activation(x @ W.T + bias)`` where ``W`` is a sum of sign planes.
+
+The time is proportional to the planes, which no kernel has that dequantises. ``kw/lut.h`` says how it is computed.
+
+Source: LUT-GEMM (arXiv 2206.09557), section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ...errors import LowBitInvalid
+from ...targets.plan import WORKSPACE, Candidate, EntryCall, InputSpec, Plan, SymbolSpec, TensorSpec
+from ._pack import pack, unpack
+from ._product import _CPP, _DTYPES, ACTIVATIONS, MOST_ROWS, _dense, check_activation
+from ._tensor import BinaryTensor
+from ._tiles import CHUNK, ROWS
+
+
+@dataclass(frozen=True)
+class TiledBinary:
+    """A :class:`BinaryTensor` in tiles of 16 rows, filled up with zeros.
+
+    ``codes``: ``uint8``, ``[tiles, K / 32, bits, 64]``, where bytes ``4 r ... 4 r + 3`` are the 32 signs of row ``r``;
+    ``alpha``: ``[tiles, K / group_size, bits, 16]``; ``offset``: ``[tiles, K / group_size, 16]`` or None.
+    """
+
+    codes: torch.Tensor
+    alpha: torch.Tensor
+    offset: torch.Tensor | None
+    shape: tuple[int, int]
+    group_size: int
+
+    def binary(self) -> BinaryTensor:
+        """The matrix that was laid out: :func:`tile_binary`'s inverse."""
+        rows = self.shape[0]
+        alpha = self.alpha.permute(2, 0, 3, 1).flatten(1, 2)[:, :rows]
+        offset = None if self.offset is None else self.offset.mT.flatten(0, 1)[:rows]
+        planes = torch.stack([pack(plane[:rows], 1) for plane in _signs(self.codes)])
+        return BinaryTensor(planes, alpha.contiguous(), offset, self.shape, self.group_size)
+
+
+def tile_binary(weight: BinaryTensor) -> TiledBinary:
+    """Lay a matrix out in tiles. Raises ``LowBitInvalid`` for groups that are no whole chunks of 32."""
+    if weight.group_size % CHUNK:
+        raise LowBitInvalid(f"the weight is in groups of {weight.group_size}; tables take whole chunks of {CHUNK}.")
+    rows, columns = weight.shape
+    more = -rows % ROWS
+    planes = torch.nn.functional.pad(weight.planes, (0, 0, 0, more))  # [bits, rows, K / 8]
+    words = planes.view(weight.bits, -1, ROWS, columns // CHUNK, CHUNK // 8)
+    alpha = torch.nn.functional.pad(weight.alpha, (0, 0, 0, more)).unflatten(1, (-1, ROWS))
+    offset = None
+    if weight.offset is not None:
+        offset = torch.nn.functional.pad(weight.offset, (0, 0, 0, more)).unflatten(0, (-1, ROWS)).mT.contiguous()
+    codes = words.permute(1, 3, 0, 2, 4).flatten(3).contiguous()
+    return TiledBinary(codes, alpha.permute(1, 3, 0, 2).contiguous(), offset, weight.shape, weight.group_size)
+
+
+@dataclass(frozen=True)
+class LutProduct:
+    """One product as a plain callable on ``(x, codes, alpha[, offset][, bias])``: the reference of its kernel.
+
+    ``x`` is ``[M, columns]`` of ``dtype``, the weight's parts are :class:`TiledBinary`'s, the result is ``[M, rows]``.
+    Computed in float32 (float64 when the parts are float64): dequantise, then multiply.
+
+    >>> from kernelwright.kernels.lowbit import binary_code
+    >>> weight = tile_binary(binary_code(torch.randn(20, 64), 2, 32))
+    >>> product = LutProduct.of(weight, torch.float32)
+    >>> product(*product.arguments(torch.randn(3, 64), weight, None)).shape
+    torch.Size([3, 20])
+    """
+
+    bits: int
+    group_size: int
+    rows: int
+    columns: int
+    dtype: torch.dtype = torch.float32
+    scales: torch.dtype = torch.float32
+    has_offset: bool = False
+    has_bias: bool = False
+    activation: str | None = None
+
+    def __post_init__(self) -> None:
+        check_activation(self.activation)
+        for name, dtype in (("x", self.dtype), ("alpha", self.scales)):
+            if dtype not in _CPP:
+                raise LowBitInvalid(f"{name} is {dtype}; products take float32, bfloat16 and float16.")
+
+    @staticmethod
+    def of(
+        weight: TiledBinary, dtype: torch.dtype, has_bias: bool = False, activation: str | None = None
+    ) -> LutProduct:
+        """The product of a weight with activations of ``dtype``."""
+        return LutProduct(
+            weight.codes.shape[2], weight.group_size, *weight.shape,
+            dtype=dtype, scales=weight.alpha.dtype, has_offset=weight.offset is not None, has_bias=has_bias,
+            activation=activation,
+        )  # fmt: skip
+
+    def __call__(self, x: torch.Tensor, codes: torch.Tensor, alpha: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
+        rest = list(more)
+        wide = torch.float64 if torch.float64 in (x.dtype, alpha.dtype) else torch.float32
+        signs = (2 * _signs(codes).to(wide) - 1).unflatten(2, (-1, self.group_size))
+        scales = alpha.to(wide).permute(2, 0, 3, 1).flatten(1, 2)[..., None]
+        weight = signs[0] * scales[0]
+        for sign, scale in zip(signs[1:], scales[1:], strict=True):
+            weight = weight + sign * scale
+        if self.has_offset:
+            weight = weight + rest.pop(0).to(wide).mT.flatten(0, 1)[..., None]
+        y = x.to(wide) @ weight.flatten(1)[: self.rows].T
+        if self.has_bias:
+            y = y + rest.pop(0).to(wide)
+        return ACTIVATIONS[self.activation][0](y).to(x.dtype)
+
+    def arguments(self, x: torch.Tensor, weight: TiledBinary, bias: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+        """What :meth:`__call__` and the kernel take."""
+        parts = (weight.offset if self.has_offset else None, bias if self.has_bias else None)
+        return (x, weight.codes, weight.alpha, *(part for part in parts if part is not None))
+
+
+class LutProposer:
+    """The family as a proposer: there is one way to compute a product so far, and it is proposed once."""
+
+    notes: Sequence[str] = ()
+
+    def __init__(self, product: LutProduct) -> None:
+        self._left = [product]
+
+    def propose(self, count: int) -> list[Candidate]:
+        """At most ``count`` new candidates."""
+        made = [lut_candidate(product) for product in self._left[:count]]
+        del self._left[:count]
+        return made
+
+    def feedback(self, candidate: Candidate, cost: float | None) -> None:
+        """Nothing follows from a result."""
+
+
+def lut_candidate(product: LutProduct) -> Candidate:
+    """The product as C++ with its launch plan, for 1 to 512 rows of activations."""
+    tensors = _tensors(product)
+    *inputs, out = tensors
+    plan = Plan(
+        inputs=tuple(InputSpec(("arg", position), spec) for position, spec in enumerate(inputs)),
+        buffers=(out,),
+        steps=(EntryCall("product", (*(spec.name for spec in tensors), WORKSPACE)),),
+        results=(out.name,),
+        symbols=(SymbolSpec("m", 0, 0, 1, MOST_ROWS),),
+        workspace=16 * product.columns + 8 * (product.columns // product.group_size),
+    )
+    return Candidate("cpu", "kernels/lowbit", _source(product), plan, label="lut")
+
+
+def _signs(codes: torch.Tensor) -> torch.Tensor:
+    """The bits of :func:`tile_binary`'s codes: ``uint8``, ``[bits, 16 * tiles, K]``."""
+    words = codes.unflatten(3, (ROWS, CHUNK // 8)).permute(2, 0, 3, 1, 4).flatten(1, 2).flatten(2)
+    return unpack(words.contiguous(), 1, 8 * words.shape[2])
+
+
+def _tensors(product: LutProduct) -> list[TensorSpec]:
+    tiles, groups = -(-product.rows // ROWS), product.columns // product.group_size
+    name = {dtype: str(dtype).removeprefix("torch.") for dtype in _CPP}
+    made = [
+        _dense("x", ("m", product.columns), name[product.dtype]),
+        _dense("codes", (tiles, product.columns // CHUNK, product.bits, 64), "uint8"),
+        _dense("alpha", (tiles, groups, product.bits, ROWS), name[product.scales]),
+    ]
+    if product.has_offset:
+        made.append(_dense("offset", (tiles, groups, ROWS), name[product.scales]))
+    if product.has_bias:
+        made.append(_dense("bias", (product.rows,), name[product.dtype]))
+    return [*made, _dense("out", ("m", product.rows), name[product.dtype])]
+
+
+def _source(product: LutProduct) -> str:
+    x, scales = _CPP[product.dtype], _CPP[product.scales]
+    specs = _tensors(product)
+    offset = "offset" if product.has_offset else f"static_cast<const {scales}*>(nullptr)"
+    bias = "bias" if product.has_bias else f"static_cast<const {x}*>(nullptr)"
+    kinds = {"x": x, "codes": "uint8_t", "bias": x, "out": x}
+    checks = "\n".join(_check(spec, position, kinds.get(spec.name, scales)) for position, spec in enumerate(specs))
+    return f"""\
+// A product with {product.bits} sign planes in groups of {product.group_size}, by kernelwright
+#include <kw/abi.h>
+#include <kw/vec.h>
+#include <kw/math.h>
+#include <kw/lut.h>
+
+extern "C" KW_EXPORT int __tvm_ffi_product(void*, const kw::Argument* args, int32_t count, kw::Argument* result) {{
+  if (count != {len(specs) + 1}) return kw::answer(result, {len(specs) + 2});
+  const kw::Tensor* first = kw::tensor(args[0]);
+  if (!first || first->ndim != 2) return kw::answer(result, 1);
+  const int64_t m = first->shape[0];
+  if (m < 1 || m > {MOST_ROWS}) return kw::answer(result, 1);
+{checks}
+  char* workspace = kw::data(kw::tensor(args[{len(specs)}]));
+  auto activation = [](kw::vf v) {{ return {ACTIVATIONS[product.activation][1]}; }};
+  kw::lut::product<{product.bits}, {product.group_size}, {str(product.has_offset).lower()}>(
+      x, codes, alpha, {offset}, {bias}, out, m, {product.rows}, {product.columns}, workspace, kw::max_threads(),
+      activation);
+  return kw::answer(result, 0);
+}}
+"""
+
+
+def _check(spec: TensorSpec, position: int, kind: str) -> str:
+    """The lines that look at an argument and give it its C name."""
+    name, rank = spec.name, len(spec.shape)
+    shape, strides = (", ".join(map(str, part)) for part in (spec.shape, spec.strides))
+    dtype = "kUInt8" if kind == "uint8_t" else _DTYPES[kind]
+    const = "" if name == "out" else "const "
+    return f"""\
+  const int64_t {name}_shape[] = {{{shape}}}, {name}_strides[] = {{{strides}}};
+  if (!kw::matches(kw::tensor(args[{position}]), kw::{dtype}, {rank}, {name}_shape, {name}_strides))
+    return kw::answer(result, {position + 1});
+  auto* {name} = reinterpret_cast<{const}{kind}*>(kw::data(kw::tensor(args[{position}])));"""

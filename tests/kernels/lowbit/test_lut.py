@@ -1,0 +1,120 @@
+"""Products by tables against float64, on every number of planes, without a search."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from kernelwright.errors import LowBitInvalid
+from kernelwright.kernels.lowbit import (
+    BinaryTensor,
+    LutProduct,
+    TiledBinary,
+    binary_code,
+    lut_candidate,
+    pack,
+    round_to_nearest,
+    tile_binary,
+    to_binary,
+)
+from kernelwright.targets import load
+
+
+def weight_of(bits: int, rows: int, columns: int, group: int, offset: bool = False) -> BinaryTensor:
+    generator = torch.Generator().manual_seed(bits + rows)
+    signs = torch.randint(0, 2, (bits, rows, columns), dtype=torch.uint8, generator=generator)
+    alpha = torch.rand(bits, rows, columns // group, generator=generator) + 0.1
+    shift = torch.randn(rows, columns // group, generator=generator) if offset else None
+    return BinaryTensor(pack(signs, 1), alpha, shift, (rows, columns), group)
+
+
+def run(weight: TiledBinary, x: torch.Tensor, bias: torch.Tensor | None = None, activation: str | None = None):
+    product = LutProduct.of(weight, x.dtype, bias is not None, activation)
+    return load(lut_candidate(product), product, {})(*product.arguments(x, weight, bias)), product
+
+
+@pytest.mark.parametrize(("rows", "columns", "group"), [(1, 32, 32), (37, 192, 96), (64, 128, 128)])
+@pytest.mark.parametrize("offset", [False, True])
+def test_a_layout_loses_nothing(rows: int, columns: int, group: int, offset: bool) -> None:
+    weight = weight_of(3, rows, columns, group, offset)
+    back = tile_binary(weight).binary()
+    assert torch.equal(back.planes, weight.planes)
+    assert torch.equal(back.dequantize(), weight.dequantize())
+
+
+@pytest.mark.parametrize(
+    ("bits", "group", "offset"),
+    [(1, 128, False), (2, 32, True), (3, 64, False), (4, 320, True), (8, 96, False)],
+)
+def test_products_are_right_at_ragged_sizes(bits: int, group: int, offset: bool) -> None:
+    weight = weight_of(bits, 85, 2 * group, group, offset)
+    exact = weight.dequantize(torch.float64)
+    size = weight.alpha.double().sum(0).repeat_interleave(group, 1)
+    if weight.offset is not None:
+        size = size + weight.offset.double().abs().repeat_interleave(group, 1)
+    laid = tile_binary(weight)
+    x = torch.randn(5, 2 * group, generator=torch.Generator().manual_seed(1))
+    y, product = run(laid, x)
+    error = (y.double() - x.double() @ exact.T).abs()
+    assert (error <= 1e-6 * (x.double().abs() @ size.T)).all()
+    wide = product(*(p.double() if p.is_floating_point() else p for p in product.arguments(x, laid, None)))
+    torch.testing.assert_close(wide, x.double() @ exact.T)
+
+
+def test_integers_become_planes_and_give_the_same_products() -> None:
+    weight = round_to_nearest(torch.randn(40, 128, generator=torch.Generator().manual_seed(2)), "u3", 64)
+    x = torch.randn(2, 128, generator=torch.Generator().manual_seed(3))
+    y, _ = run(tile_binary(to_binary(weight)), x)
+    torch.testing.assert_close(y, x @ weight.dequantize().T, rtol=1e-4, atol=1e-4)
+
+
+def test_one_plane_of_ones_is_the_product_with_signs() -> None:
+    signs = torch.randn(20, 64, generator=torch.Generator().manual_seed(4)).sign()
+    x = torch.randint(-50, 50, (3, 64), generator=torch.Generator().manual_seed(5)).float()
+    y, _ = run(tile_binary(binary_code(signs, 1, None)), x)
+    assert torch.equal(y, x @ signs.T)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_types_biases_and_activations(dtype: torch.dtype) -> None:
+    laid = tile_binary(weight_of(2, 40, 128, 64, True))
+    generator = torch.Generator().manual_seed(6)
+    x, bias = torch.randn(6, 128, generator=generator).to(dtype), torch.randn(40, generator=generator).to(dtype)
+    y, product = run(laid, x, bias, "gelu")
+    assert y.dtype == dtype
+    wide = product(*(p.double() if p.is_floating_point() else p for p in product.arguments(x, laid, bias)))
+    torch.testing.assert_close(y.double(), wide, rtol=2 * torch.finfo(dtype).eps, atol=5e-5)
+
+
+def test_infinities_nan_and_huge_values_come_out_as_the_definition_has_them() -> None:
+    weight = weight_of(2, 40, 64, 32, True)
+    assert weight.offset is not None
+    laid = tile_binary(replace(weight, alpha=weight.alpha / 100, offset=weight.offset / 100))
+    x = torch.randn(7, 64, generator=torch.Generator().manual_seed(7))
+    x[1, 5], x[2, 7], x[3, 0], x[3, 1], x[4, :8] = (
+        torch.inf,
+        torch.nan,
+        torch.inf,
+        -torch.inf,
+        3e38,
+    )  # whose sums overflow
+    x[4, 4:8] *= -1
+    x[5] = 0.0
+    y, product = run(laid, x)
+    unit = torch.where(torch.arange(7) == 4, 3e38, 1.0)[:, None]
+    want = product(*product.arguments(x, laid, None))
+    torch.testing.assert_close(y / unit, want / unit, rtol=1e-4, atol=1e-5, equal_nan=True)
+    assert y[[0, 4, 6]].isfinite().all()
+    assert (y[5] == 0).all()
+
+
+def test_what_tables_do_not_take_gets_a_sentence() -> None:
+    with pytest.raises(LowBitInvalid, match="in groups of 16; tables take whole chunks of 32"):
+        tile_binary(weight_of(1, 4, 32, 16))
+    laid = tile_binary(weight_of(1, 4, 32, 32))
+    with pytest.raises(LowBitInvalid, match="activation is 'tanh'"):
+        LutProduct.of(laid, torch.float32, False, "tanh")
+    with pytest.raises(LowBitInvalid, match=r"x is torch\.float64"):
+        LutProduct.of(laid, torch.float64)
