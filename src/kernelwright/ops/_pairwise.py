@@ -362,15 +362,15 @@ def arccos(x: Points, z: Points, order: int = 1) -> LazyMatrix:
         raise PairwiseInvalid(f"order is {order!r}; the arc-cosine kernel is here for 0, 1 and 2.")
     p = pairs(x, z)
     lengths = p.left_sq.sqrt() * p.right_sq.sqrt()
-    tiny = torch.finfo(p.x.dtype).tiny
+    tiny, share = _fixed(lengths, torch.finfo(p.x.dtype).tiny), _fixed(lengths, 1 / math.pi)
     u = (p.inner / lengths.maximum(tiny)).clamp(-1, 1)
-    rest = math.pi - u.acos()
+    rest = _fixed(lengths, math.pi) - u.acos()
     if order == 0:
-        return rest / math.pi
+        return rest * share
     sine = (1 - u.square()).sqrt()
     if order == 1:
-        return lengths * (sine + rest * u) / math.pi
-    return lengths.square() * (3 * sine * u + rest * (1 + 2 * u.square())) / math.pi
+        return lengths * (sine + rest * u) * share
+    return lengths.square() * (3 * sine * u + rest * (1 + 2 * u.square())) * share
 
 
 def inverse_multiquadric(x: Points, z: Points, bandwidth: Scalar = 1.0) -> LazyMatrix:
@@ -394,6 +394,11 @@ def fidelity(x: Tensor, z: Tensor) -> LazyMatrix:
     left = torch.cat([x.real, x.imag], 1)
     same, turned = torch.cat([z.real, z.imag], 1), torch.cat([z.imag, -z.real], 1)
     return pairs(left, same).inner.square() + pairs(left, turned).inner.square()
+
+
+def _fixed(like: LazyMatrix, value: float) -> LazyMatrix:
+    """A number that belongs to the formula, whatever its size."""
+    return LazyMatrix(const(value), like.shape, like.dtype, like.device)
 
 
 def _positive(name: str, given: Scalar) -> Scalar:

@@ -22,7 +22,7 @@ constexpr int LANES = 32;           // rows of a tile
 constexpr int64_t GROUP = 1024;     // rows that a thread takes at a time, at most
 constexpr int64_t HELD = 384 << 10; // bytes of packed points and of results of a group, so that they stay in the second cache
 
-constexpr int64_t MANY = 48;        // coordinates from which distances go through inner products
+constexpr int64_t MANY = 16;        // coordinates from which distances go through inner products
 constexpr int CLOSE = 8;            // |x|^2 + |z|^2 may be so many times the distance
 
 template <class T>
