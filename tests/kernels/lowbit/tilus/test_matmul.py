@@ -164,12 +164,12 @@ def interpreted(product: TileProduct, arguments: tuple[torch.Tensor, ...]) -> to
 SIZES = [(40, 96, 32, 3), (70, 128, 64, 17)]
 
 
-@pytest.mark.parametrize("kind", [kind.name for kind in TYPES])
-def test_products_of_every_type_are_interpreted_right(kind: str) -> None:
-    for rows, columns, group, m in SIZES:
-        product, (weight, arguments) = case_of(kind, rows, columns, group, m, torch.float16)
-        check(interpreted(product, arguments), weight, arguments[0])
-        check(product(*arguments), weight, arguments[0])
+@pytest.mark.parametrize("number", range(len(TYPES)), ids=[kind.name for kind in TYPES])
+def test_products_of_every_type_are_interpreted_right(number: int) -> None:
+    dtype = (torch.float16, torch.bfloat16)[number // 2 % 2]
+    product, (weight, arguments) = case_of(TYPES[number].name, *SIZES[number % 2], dtype)
+    check(interpreted(product, arguments), weight, arguments[0])
+    check(product(*arguments), weight, arguments[0])
 
 
 # One of each way to cast, with and without offsets, and a schedule with more than one tile of each kind.
