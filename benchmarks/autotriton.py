@@ -18,8 +18,18 @@ from typing import Any
 
 from stamp import stamp
 
-from kernelwright.llm.rl import Box, Lesson, examine, imitate, lesson_exam, reinforce, tiny_model, tiny_tokenizer
-from kernelwright.llm.rl._train import GrpoOptions, SftOptions
+from kernelwright.llm.rl import (
+    Box,
+    GrpoOptions,
+    Lesson,
+    SftOptions,
+    examine,
+    imitate,
+    lesson_exam,
+    reinforce,
+    tiny_model,
+    tiny_tokenizer,
+)
 
 RESULT = Path(__file__).parent / "results" / "autotriton.json"
 
