@@ -1,4 +1,4 @@
-"""The C++ of a reduction over pairs: a formula printed as a struct that ``kw/pairwise.h`` is instantiated with."""
+"""The C++ of a reduction over pairs: a formula printed as the struct that ``kw/pairwise_reduce.h`` builds on."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def source(reduction: Reduction, dtype: str, threads: int) -> str:
     return f"""\
 // A reduction over pairs of points, by kernelwright
 #include <kw/abi.h>
-#include <kw/pairwise.h>
+#include <kw/pairwise_reduce.h>
 
 {_formula(program, dtype, turned)}
 
