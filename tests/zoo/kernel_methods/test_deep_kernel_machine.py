@@ -301,8 +301,8 @@ def test_learned_grams_beat_the_nngp_where_inputs_do_not_matter():
     "estimator",
     [
         DKMRegressor(depth=1, max_iter=5),
-        SparseDKMRegressor(10, depth=1, epochs=30, batch_size=100, lr=0.05),
-        SparseDKMClassifier(10, depth=1, epochs=10, batch_size=200, lr=0.05),
+        SparseDKMRegressor(10, depth=1, epochs=30, batch_size=200, lr=0.08),
+        SparseDKMClassifier(8, depth=1, epochs=6, batch_size=200, lr=0.15),
     ],
     ids=lambda e: type(e).__name__,
 )
