@@ -70,15 +70,18 @@ def _contrast_arguments() -> tuple[torch.Tensor, ...]:
 
 
 def picture(courses: dict[str, Course]) -> Figure:
-    """Mean accuracy over the tasks so far, and bytes kept, after each task."""
+    """Mean accuracy over the tasks so far, and bytes kept, after each task; equal bytes are drawn once."""
     figure, (left, right) = axes(1, 2)
+    drawn: set[tuple[int, ...]] = set()
     for name, course in courses.items():
         seen = range(1, len(course.memory) + 1)
         left.plot(seen, course.accuracies.nanmean(1) * 100, marker="o", markersize=4, label=name)
-        if course.memory[0]:
+        if any(course.memory) and course.memory not in drawn:
+            drawn.add(course.memory)
             right.plot(seen, [m / 1024 for m in course.memory], marker="o", markersize=4, label=name)
-    left.set(xlabel="tasks learned", ylabel="accuracy over them, %")
-    right.set(xlabel="tasks learned", ylabel="kept, KiB", ylim=(0, None))
+    ticks = range(1, max(len(course.memory) for course in courses.values()) + 1)
+    left.set(xlabel="tasks learned", ylabel="accuracy over them, %", xticks=ticks)
+    right.set(xlabel="tasks learned", ylabel="kept, KiB", ylim=(0, None), xticks=ticks)
     legend(left)
     return figure
 
