@@ -135,7 +135,7 @@ def test_lies_are_survived(tmp_path: Path) -> None:
     path = tmp_path / "lie.gguf"
     draw = random.Random(0)
     read = 0
-    for _ in range(2_000):
+    for _ in range(10_000):
         made = bytearray(whole)
         for _ in range(draw.choice((1, 1, 2, 4, 16))):
             at = draw.randrange(len(made) if draw.random() < 0.2 else 400)
@@ -146,7 +146,7 @@ def test_lies_are_survived(tmp_path: Path) -> None:
                 assert 0 <= about.offset <= about.offset + about.size <= len(made)
                 assert file.dequantize(name).shape == about.shape
             read += 1
-    assert 200 < read < 1800  # the test is of both kinds of file
+    assert 1000 < read < 9000  # the test is of both kinds of file
 
 
 def test_what_is_no_gguf_file_gets_a_sentence(tmp_path: Path) -> None:
