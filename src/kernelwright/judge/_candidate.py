@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,12 +28,12 @@ class GuardedMemory:
     """An allocator for outputs: filled with NaN, a pattern before and behind, checked afterwards.
 
     Blocks are used again by the calls of the next case (:meth:`reclaim`): fresh memory is paged in, which takes longer
-    than all that is done to it.
+    than all that is done to it. What a candidate keeps from call to call, as its workspace, stays its own.
     """
 
     def __init__(self, device: str = "cpu") -> None:
         self.active, self.device = False, device
-        self._blocks: list[tuple[torch.Tensor, int, int]] = []
+        self._blocks: list[tuple[torch.Tensor, int, int, weakref.ref[torch.Tensor]]] = []
         self._spare: list[torch.Tensor] = []
 
     def __call__(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
@@ -41,10 +42,12 @@ class GuardedMemory:
         size = span(shape, strides) * dtype.itemsize
         block = self._block(size + 2 * GUARD + _HEADROOM)
         start = GUARD + (-(block.data_ptr() + GUARD)) % _HEADROOM
-        self._blocks.append((block, start, start + size))
         if size == 0:
-            return torch.empty_strided(shape, strides, dtype=dtype, device=self.device)
-        return block[start : start + size].view(dtype).as_strided(shape, strides)
+            made = torch.empty_strided(shape, strides, dtype=dtype, device=self.device)
+        else:
+            made = block[start : start + size].view(dtype).as_strided(shape, strides)
+        self._blocks.append((block, start, start + size, weakref.ref(made)))
+        return made
 
     def _block(self, size: int) -> torch.Tensor:
         for k, block in enumerate(self._spare):
@@ -56,12 +59,13 @@ class GuardedMemory:
         """Was nothing written outside the blocks handed out since they were last reclaimed?"""
         return all(
             bool((block[:start] == PATTERN).all()) and bool((block[end:] == PATTERN).all())
-            for block, start, end in self._blocks
+            for block, start, end, _ in self._blocks
         )
 
     def reclaim(self) -> None:
         """The results in these blocks are needed no longer. One case's blocks are kept for the next."""
-        self._spare, self._blocks = [block for block, _, _ in self._blocks], []
+        self._spare = [block for block, *_, held in self._blocks if held() is None]
+        self._blocks = [kept for kept in self._blocks if kept[-1]() is not None]
 
 
 @dataclass
