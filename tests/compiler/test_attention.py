@@ -175,6 +175,12 @@ def test_masks_in_memory() -> None:
     check(lambda q, k, v, m: softmax((q @ k.mT).masked_fill(m, -math.inf), v), [*heads(130, 211), later(130, 211, 20)])
 
 
+def test_a_masked_nan_stays_one_as_in_torch() -> None:
+    q, k, v = heads(17, 29)
+    k[0, 0, 3, 2] = math.nan
+    check(lambda q, k, v, m: sdpa(q, k, v, attn_mask=m), [q, k, v, torch.arange(29).expand(17, 29) > 5])
+
+
 def test_a_mask_of_whole_rows_gives_nan_as_in_torch() -> None:
     check(lambda q, k, v, m: softmax((q @ k.mT).masked_fill(m, -math.inf), v), [*heads(130, 211), later(130, 211, -60)])
 

@@ -58,6 +58,10 @@ def test_sentences() -> None:
         capture(_raises, (torch.randn(2),))
     with pytest.raises(Unsupported, match="cannot trace"):
         capture(lambda x: x * 2 if x.sum() > 0 else x, (torch.randn(2),))
+    with pytest.raises(Unsupported, match=r"size of what aten\.nonzero\.default returns depends on values"):
+        capture(lambda x: torch.nonzero(x > 0), (torch.randn(2),))
+    with pytest.raises(Unsupported, match="checks values while it runs"):
+        capture(lambda x: torch.linalg.inv(x), (torch.eye(2),))
     with pytest.raises(ReferenceFailed, match="no tensor"):
         capture(lambda x: 3, (torch.randn(2),))
 

@@ -198,6 +198,16 @@ def _sentence(module: torch.nn.Module, args: tuple[Any, ...], error: Exception) 
     return Unsupported(f"the reference runs but torch.export cannot trace it: {first}")
 
 
+def _refuse_unknown_sizes(graph: fx.Graph) -> None:
+    """Sizes that only a run can tell have no place in a program."""
+    from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
+
+    for node in graph.nodes:
+        value = node.meta.get("val")
+        if isinstance(value, torch.Tensor) and free_unbacked_symbols(value):
+            raise Unsupported(f"the size of what {node.target} returns depends on values.")
+
+
 def _captured(exported: torch.export.ExportedProgram, args: tuple[Any, ...]) -> Captured:
     from torch.export.graph_signature import InputKind, OutputKind
 
@@ -217,6 +227,7 @@ def _captured(exported: torch.export.ExportedProgram, args: tuple[Any, ...]) -> 
             state.append((node, ("constant", str(spec.target))))
         elif spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
             state.append((node, ("state", str(spec.target))))
+    _refuse_unknown_sizes(graph)
     leaves = pytree.tree_leaves(args)
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     if len(tensors) != len(arguments):
@@ -227,6 +238,8 @@ def _captured(exported: torch.export.ExportedProgram, args: tuple[Any, ...]) -> 
             values.append(value)
         elif spec.kind == OutputKind.BUFFER_MUTATION:
             mutated.append((value, str(spec.target)))
+        elif spec.kind == OutputKind.TOKEN:
+            raise Unsupported("the reference checks values while it runs, which a kernel would leave out.")
         else:
             raise Unsupported(f"the reference writes to {spec.target!r}, which is not a buffer.")
     outputs, results = _split_results(values)

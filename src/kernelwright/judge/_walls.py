@@ -135,6 +135,7 @@ def isolate(readable: Sequence[str], scratch: str, *, shares: int = 0) -> list[W
             os.rmdir(scratch)
     _drop_capabilities()
     os.environ |= {"HOME": folder, "TMPDIR": folder}
+    tempfile.tempdir = folder  # whoever was imported before may have asked where it is, which is remembered
     os.chdir(folder)
     limits = _limit(max(shares, FILE_BYTES) if folder != scratch else FILE_BYTES, own_count="user" in kinds)
     files = _landlock.restrict(readable, [folder, "/dev/null"])

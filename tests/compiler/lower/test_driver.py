@@ -38,3 +38,8 @@ def test_a_fault_in_one_lowering_leaves_that_operation_to_aten(monkeypatch: pyte
 def test_what_has_no_lowering_is_one_named_aten_call(fn: Any, args: tuple[Any, ...], note: str) -> None:
     program = check(fn, *args, extern=True)
     assert program.notes == (note,)
+
+
+def test_complex_numbers_stay_with_aten_and_what_is_real_around_them_is_lowered() -> None:
+    program = check(lambda x: torch.fft.rfft(x * 2).abs() + 1, rand(5, 12), extern=True)
+    assert program.notes == ("aten._fft_r2c.default", "aten.abs.default")

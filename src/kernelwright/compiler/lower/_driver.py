@@ -173,7 +173,8 @@ class Lowering(Builder):
     def _lower_op(self, node: fx.Node) -> Any:
         name = node.target._schema.name.removeprefix("aten::")  # type: ignore[union-attr]
         kept = name in self.keep or f"%{node.name}" in self.keep
-        handler = HANDLERS.get(name) if _plain(node.meta.get("val")) and not kept else None
+        plain = all(_plain(given.meta.get("val"), result=False) for given in node.all_input_nodes)
+        handler = HANDLERS.get(name) if plain and _plain(node.meta.get("val")) and not kept else None
         mark = self.mark()
         try:
             if handler is None:
@@ -318,11 +319,13 @@ def _literal(tensor: torch.Tensor) -> Lazy | None:
     return Lazy(shape, dtype, at, free=True)
 
 
-def _plain(value: Any) -> bool:
-    """Whether every result is a dense tensor of a dtype that programs know."""
+def _plain(value: Any, *, result: bool = True) -> bool:
+    """Whether every tensor is dense and of a dtype that programs know; a result is nothing but tensors."""
     if isinstance(value, list | tuple):
-        return all(v is None or _plain(v) for v in value)
-    return isinstance(value, torch.Tensor) and dtype_name(value.dtype) in DTYPES and value.layout == torch.strided
+        return all(v is None or _plain(v, result=result) for v in value)
+    if not isinstance(value, torch.Tensor):
+        return not result
+    return dtype_name(value.dtype) in DTYPES and value.layout == torch.strided
 
 
 def _dense(value: torch.Tensor) -> bool:

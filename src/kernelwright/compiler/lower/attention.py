@@ -54,11 +54,9 @@ def _masked(low: Lowering, scores: Lazy, mask: Lazy | None, causal: bool, kind: 
     if mask is None:
         return scores
     wide = low.broadcast(mask, shape)
-    if mask.dtype == "bool":
-        return pointwise(shape, kind, lambda m, s: where(m, s, never), wide, scores)
 
-    def shifted(m: Expr, s: Expr) -> Expr:
-        return op("add", s, cast(m, kind))
+    def shifted(m: Expr, s: Expr) -> Expr:  # added, so that a NaN that is masked stays one, as in PyTorch
+        return op("add", s, where(m, const(0.0, kind), never) if mask.dtype == "bool" else cast(m, kind))
 
     return pointwise(shape, kind, shifted, wide, scores)
 
