@@ -86,6 +86,10 @@ def test_nothing_and_a_single_element() -> None:
     check(lambda x: x.exp().sum(), torch.randn(1))
 
 
+def test_what_replaces_a_part_of_a_tensor_comes_after_it() -> None:
+    check(torch.nn.CircularPad2d((1, 2, 2, 1)), torch.randn(2, 3, 6, 5))
+
+
 def test_sizes_that_vary() -> None:
     def fn(x: torch.Tensor) -> torch.Tensor:
         return torch.softmax(x, -1).sum(0) * x.shape[0]

@@ -156,6 +156,12 @@ class Rnn(nn.Module):
         return torch.stack(states, 1)
 
 
+@SCHEDULES
+def test_what_replaces_a_part_of_a_tensor_comes_after_it(schedule: TileSchedule) -> None:
+    check(nn.CircularPad1d(2), torch.randn(2, 3, 7), schedule=schedule)
+    check(nn.CircularPad2d((1, 2, 2, 1)), torch.randn(2, 3, 6, 5), schedule=schedule)
+
+
 def test_recurrences_are_loops_of_launches() -> None:
     made = check(Rnn(), torch.randn(3, 9, 5), tolerance=1e-5)
     assert "in range(" in made.source.split("def k", 1)[1]

@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..contraction import product
 from ..cpp._indices import size_text, static
 from ..cpp._normal import Normal
 from ..group import root
 from ..program import Axis, Size
-from ..triton._kernel import Around, product
+from ..triton._kernel import Around
 from ..triton._sizes import size_text as launch_text
 from ..triton._sizes import wide
 from ._operators import memory_type
@@ -127,4 +128,4 @@ def _shape(sizes: Sequence[str]) -> str:
     return sizes[0] if len(sizes) == 1 else f"({', '.join(sizes)})"
 
 
-__all__ = ["Around", "Kernel", "KernelText", "blocks", "product"]
+__all__ = ["Around", "Kernel", "KernelText", "blocks"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from ..contraction import product
 from ..cpp._indices import flatten, size_text, static
 from ..cpp._normal import Loop, Normal
 from ..cpp._stages import step_of
 from ..program import Axis, Load
 from ..triton._parts import settled
-from ._kernel import Around, Kernel, KernelText, blocks, product
+from ._kernel import Around, Kernel, KernelText, blocks
 from ._nest import at_points
 from ._operators import value_type
 from ._printer import Printer, computed

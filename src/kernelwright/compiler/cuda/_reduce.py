@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from ..contraction import product
 from ..cpp._reduce import acc_dtype
 from ..group import root
 from ..program import Const, Index, Reduce
 from ..triton._reduce import held_dtype, identity
-from ._kernel import Kernel, product
+from ._kernel import Kernel
 from ._operators import Text, literal_text, value_type
 from ._printer import Known, Printer
 from ._schedule import COLUMNS, WARP, Form

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..contraction import product
 from ..cpp._indices import size_text, static
 from ..cpp._normal import Loop, Normal
 from ..cpp._recompute import recompute
@@ -13,7 +14,7 @@ from ..cpp._stages import Stage, points, stages
 from ..group import root
 from ..program import Axis, Index, Map, Reduce, Scan, Size, Store, Tensor
 from ..triton._parts import settled
-from ._kernel import Around, Kernel, KernelText, blocks, product
+from ._kernel import Around, Kernel, KernelText, blocks
 from ._nest import Element, Held, array, at_points
 from ._printer import Known, Printer
 from ._reduce import Accumulator, alone, finished

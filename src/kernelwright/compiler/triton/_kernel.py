@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..contraction import product
 from ..cpp._indices import static
 from ..cpp._normal import Normal, ranges_of
 from ..program import Axis, Size
@@ -122,14 +123,6 @@ class Kernel:
         arguments = ", ".join([*tensors, *self.numbers, *values, f"num_warps={warps}"])
         place = ", ".join(grid) + ("," if len(grid) == 1 else "")
         return KernelText(source, f"{self.name}[({place})]({arguments})")
-
-
-def product(sizes: Sequence[Size]) -> Size:
-    """The product of sizes."""
-    total: Size = 1
-    for size in sizes:
-        total = total * size
-    return total
 
 
 def tiles(count: Size, block: int) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
+from ..contraction import product
 from ..cpp._indices import flatten, static
 from ..cpp._normal import Loop, Normal, normalise
 from ..cpp._recompute import recompute
@@ -13,7 +14,7 @@ from ..cpp._stages import Stage, flat_accesses, stages
 from ..group import Group, root
 from ..program import Axis, Index, Load, Map, Program, Reduce, Scan, Size, Store, Tensor, contiguous
 from ._code import TritonCode
-from ._kernel import Around, Kernel, KernelText, product, tiles
+from ._kernel import Around, Kernel, KernelText, tiles
 from ._parts import parts, row_axes, settled
 from ._printer import NONE, Printer, Value_
 from ._reduce import Accumulator, Folding, filled, held_dtype, masked, operand, place, result, wanted_name

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from ..contraction import product
 from ..cpp._normal import Loop, Normal, normalise
 from ..cpp._recompute import recompute
 from ..cpp._stages import points, stages
@@ -21,7 +22,7 @@ LONG_ROW = 1 << 14  # and rows beyond this are worth sharing out
 
 def parts(program: Program, group: Group) -> list[Normal]:
     """The kernels of a group, in order. What passes between two of them lies in memory."""
-    runs = list(_runs(group))
+    runs = list(_runs(program, group))
     found: list[Normal] = []
     for statements, outer in runs:
         others = [s for run, _ in runs if run is not statements for s in run]
@@ -31,14 +32,14 @@ def parts(program: Program, group: Group) -> list[Normal]:
     return found
 
 
-def _runs(group: Group) -> Iterator[tuple[list[Loop], tuple[Axis, ...]]]:
+def _runs(program: Program, group: Group) -> Iterator[tuple[list[Loop], tuple[Axis, ...]]]:
     """Consecutive statements that one program can do for its rows, with the axes of the rows."""
     names = {a.name for a in group.outer}
     run: list[Loop] = []
-    for statement in group.statements:
+    for number, statement in enumerate(group.statements):
         assert not isinstance(statement, Extern | Recur)
         fits = _fits(statement, names) and len(group.statements) > 1
-        if not fits and run:
+        if run and not (fits and _only_once(program, run, statement, group.statements[number:])):
             yield run, group.outer
             run = []
         if fits:
@@ -56,8 +57,26 @@ def _fits(statement: Loop, names: set[str]) -> bool:
     return own == names and not (isinstance(statement, Scan) and statement.exclusive)
 
 
+def _only_once(program: Program, run: Sequence[Loop], statement: Loop, rest: Sequence[object]) -> bool:
+    """Whether no element is written twice, so that neither threads nor those who hand values on need an order.
+
+    Parts of a tensor that nobody reads here may follow each other; what comes after a whole tensor replaces some of it.
+    """
+    name = root(program, statement.store.tensor)
+    earlier = [s for s in run if root(program, s.store.tensor) == name]
+    if not earlier:
+        return True
+    whole = product(program.tensors[name].shape)
+    replaced = any(product([a.size for a in s.axes]) == whole for s in earlier)
+    return not replaced and not any(name in _loaded(program, s) for s in rest if isinstance(s, Map | Reduce | Scan))
+
+
 def _touched(program: Program, statement: Loop) -> set[str]:
-    return {root(program, x.tensor) for x in program.loads(statement)} | {root(program, statement.store.tensor)}
+    return _loaded(program, statement) | {root(program, statement.store.tensor)}
+
+
+def _loaded(program: Program, statement: Loop) -> set[str]:
+    return {root(program, x.tensor) for x in program.loads(statement)}
 
 
 # ── few rows ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..contraction import product
 from ..cpp._reduce import acc_dtype, state_dtype
 from ..program import Axis, Const, Index, Reduce
-from ._kernel import Kernel, product
+from ._kernel import Kernel
 from ._operators import literal_text, storage_type
 from ._printer import Dims, Printer, Value_
 
