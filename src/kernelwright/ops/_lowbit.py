@@ -11,13 +11,14 @@ import torch
 
 from ..archive import Archive
 from ..errors import LowBitInvalid
+from ..kernels import SingleProposer
 from ..kernels.lowbit import (
     ACTIVATIONS,
     MOST_ROWS,
-    LowBitProposer,
     Product,
     QuantTensor,
     TiledWeight,
+    candidate,
     check_activation,
     tile,
     tileable,
@@ -84,7 +85,7 @@ def _search(product: Product) -> Kernel:
     task = from_callable(product, example, name=name, dynamic=(DynamicSize(0, 0, 1, MOST_ROWS),))
     task = replace(task, key=repr(product))  # what is pickled differs from process to process
     with Archive(None) as archive:
-        outcome = find(task, lambda: LowBitProposer(product), _EFFORT, _BUDGET, archive=archive)
+        outcome = find(task, lambda: SingleProposer(candidate(product)), _EFFORT, _BUDGET, archive=archive)
     log.info("%s: %s", name, outcome.reason or outcome.status)
     return Kernel(outcome, product, {})
 

@@ -17,14 +17,15 @@ import torch
 
 from ..archive import Archive
 from ..errors import PairwiseInvalid
+from ..kernels import SingleProposer
 from ..kernels.pairwise import (
     MOST_DEPTH,
     MOST_POINTS,
     MOST_VALUES,
     Node,
-    PairwiseProposer,
     Reduction,
     blocked,
+    candidate,
     cut,
     has_kernel,
     linearise,
@@ -132,7 +133,7 @@ def _search(reduction: Reduction, tensors: tuple[Tensor, ...]) -> Kernel:
     structures = _DISTINCT if reduction.kind in ("largest", "smallest") else ()
     task = replace(task, key=f"{reduction!r} {dtype}", structures=structures)
     with Archive(None) as archive:
-        outcome = find(task, lambda: PairwiseProposer(reduction, dtype), _EFFORT, _BUDGET, archive=archive)
+        outcome = find(task, lambda: SingleProposer(candidate(reduction, dtype)), _EFFORT, _BUDGET, archive=archive)
     log.info("%s: %s", name, outcome.reason or outcome.status)
     return Kernel(outcome, reduction, {})
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from kernelwright.compiler import prepare
 from kernelwright.compiler.triton import emit_triton
-from kernelwright.errors import ModelError
+from kernelwright.errors import ModelError, Unsupported
 from kernelwright.judge import stand
 from kernelwright.llm.rl import (
     Box,
@@ -95,5 +95,5 @@ def test_only_verified_pairs_become_rows() -> None:
 
 
 def test_what_has_no_kernel_is_no_program() -> None:
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(Unsupported, match="there is no kernel in it"):
         as_program(Candidate("eager", "baseline", "", None), ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -59,7 +60,7 @@ class Run:
         return self.any_of((place,), wants, bound)
 
 
-class Problem:
+class Problem(ABC):
     """A kernel of the benchmark. ``needs``: sets of roles, one of which a function must take."""
 
     roles: ClassVar[tuple[Role, ...]]
@@ -69,13 +70,13 @@ class Problem:
     bases: ClassVar[tuple[int, ...]] = (0,)
     halos: ClassVar[tuple[bool, ...]] = (False,)
 
+    @abstractmethod
     def cases(self, rng: np.random.Generator, bound: frozenset[str]) -> Iterator[Case]:
         """Sizes and values to try, for a function that takes these roles; the last is the largest."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wrong(self, run: Run) -> str:
         """Why a result is wrong, "" if it is right."""
-        raise NotImplementedError
 
     def widths(self, case: Case) -> dict[str, int]:
         """Leading dimensions of matrices that lie column by column."""

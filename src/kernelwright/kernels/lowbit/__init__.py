@@ -5,9 +5,9 @@ from __future__ import annotations
 from ._binary import binary_code
 from ._checkpoints import from_affine, from_awq, from_gptq, to_awq, to_gptq
 from ._gguf import GgufFile, GgufTensor, open_gguf
-from ._lut import LutProduct, LutProposer, TiledBinary, lut_candidate, tile_binary
+from ._lut import LutProduct, TiledBinary, lut_candidate, tile_binary
 from ._pack import pack, packed_size, unpack
-from ._product import ACTIVATIONS, MOST_ROWS, LowBitProposer, Product, check_activation
+from ._product import ACTIVATIONS, MOST_ROWS, Product, candidate, check_activation
 from ._quantise import gptq, half_quadratic, round_to_nearest
 from ._sparse import compress, expand, two_of_four
 from ._tensor import BinaryTensor, QuantTensor, to_binary
@@ -20,16 +20,15 @@ __all__ = [
     "BinaryTensor",
     "GgufFile",
     "GgufTensor",
-    "LowBitProposer",
     "LowBitType",
     "LutProduct",
-    "LutProposer",
     "Product",
     "QuantTensor",
     "TiledBinary",
     "TiledWeight",
     "all_types",
     "binary_code",
+    "candidate",
     "check_activation",
     "compress",
     "dt",

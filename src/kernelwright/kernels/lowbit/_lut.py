@@ -7,7 +7,6 @@ Source: LUT-GEMM (arXiv 2206.09557), section 3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -119,24 +118,6 @@ class LutProduct:
         """What :meth:`__call__` and the kernel take."""
         parts = (weight.offset if self.has_offset else None, bias if self.has_bias else None)
         return (x, weight.codes, weight.alpha, *(part for part in parts if part is not None))
-
-
-class LutProposer:
-    """The family as a proposer: there is one way to compute a product so far, and it is proposed once."""
-
-    notes: Sequence[str] = ()
-
-    def __init__(self, product: LutProduct) -> None:
-        self._left = [product]
-
-    def propose(self, count: int) -> list[Candidate]:
-        """At most ``count`` new candidates."""
-        made = [lut_candidate(product) for product in self._left[:count]]
-        del self._left[:count]
-        return made
-
-    def feedback(self, candidate: Candidate, cost: float | None) -> None:
-        """Nothing follows from a result."""
 
 
 def lut_candidate(product: LutProduct) -> Candidate:

@@ -6,7 +6,7 @@ every size: what the template must know are the bits, the group size and the typ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -92,24 +92,6 @@ def check_activation(name: str | None) -> None:
 def _by_row(part: torch.Tensor) -> torch.Tensor:
     """``[tiles, groups, 16]`` as ``[16 * tiles, groups, 1]``."""
     return part.mT.reshape(-1, part.shape[1], 1)
-
-
-class LowBitProposer:
-    """The family as a proposer: there is one way to compute a product so far, and it is proposed once."""
-
-    notes: Sequence[str] = ()
-
-    def __init__(self, product: Product) -> None:
-        self._left = [product]
-
-    def propose(self, count: int) -> list[Candidate]:
-        """At most ``count`` new candidates."""
-        made = [candidate(product) for product in self._left[:count]]
-        del self._left[:count]
-        return made
-
-    def feedback(self, candidate: Candidate, cost: float | None) -> None:
-        """Nothing follows from a result."""
 
 
 def candidate(product: Product) -> Candidate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._blocked import KINDS, Reduction, blocked, cut
-from ._candidate import MOST_BEST, MOST_DEPTH, MOST_POINTS, MOST_VALUES, PairwiseProposer, candidate, has_kernel, sizes
+from ._candidate import MOST_BEST, MOST_DEPTH, MOST_POINTS, MOST_VALUES, candidate, has_kernel, sizes
 from ._expression import LEAVES, Node, add, apply, const, derivative, mul, walk
 from ._program import Program, Step, at, dense, linearise
 
@@ -15,7 +15,6 @@ __all__ = [
     "MOST_POINTS",
     "MOST_VALUES",
     "Node",
-    "PairwiseProposer",
     "Program",
     "Reduction",
     "Step",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from ...targets.plan import WORKSPACE, Candidate, EntryCall, InputSpec, Plan, SizeText, SymbolSpec, TensorSpec
@@ -16,24 +14,6 @@ MOST_VALUES = 64  # right-hand sides
 MOST_BEST = 64  # of the largest or smallest
 _HELD = 384 << 10  # as in kw/pairwise.h
 _CPP = {torch.float32: "float", torch.float64: "double"}
-
-
-class PairwiseProposer:
-    """The family as a proposer: there is one way to compute a reduction so far, and it is proposed once."""
-
-    notes: Sequence[str] = ()
-
-    def __init__(self, reduction: Reduction, dtype: torch.dtype) -> None:
-        self._left = [(reduction, dtype)]
-
-    def propose(self, count: int) -> list[Candidate]:
-        """At most ``count`` new candidates."""
-        made = [candidate(*one) for one in self._left[:count]]
-        del self._left[:count]
-        return made
-
-    def feedback(self, candidate: Candidate, cost: float | None) -> None:
-        """Nothing follows from a result."""
 
 
 def has_kernel(reduction: Reduction) -> bool:

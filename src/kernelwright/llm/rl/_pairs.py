@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...errors import KernelwrightError, ModelError
+from ...errors import KernelwrightError, ModelError, Unsupported
 from ...targets import AtenCall, Candidate, Plan, TensorSpec
 from ._box import Box
 from ._reward import ExecutionReward, Outcome, RewardTask
@@ -135,7 +135,7 @@ def make_pair(made: Collected, translate: Translator, box: Box) -> Pair | str:
     try:
         candidate = translate(made.module, inputs)
         program = as_program(candidate, tuple(_state(made.module)))
-    except (KernelwrightError, NotImplementedError) as error:
+    except KernelwrightError as error:
         return f"{made.name}: {error}"
     task = RewardTask(made.name, instruction(made), made, made.draw)
     return verify_pair(task, program, box)
@@ -171,15 +171,15 @@ def as_program(candidate: Candidate, state: Sequence[str]) -> str:
     """A candidate of the Triton target as a text of its own: its module, and ``run`` that allocates and launches.
 
     ``state`` names parameters and buffers in the order in which ``run`` takes them after its inputs. Raises
-    ``NotImplementedError`` where parts of the work are ATen calls, or the plan needs what a plain text has not.
+    ``Unsupported`` where parts of the work are ATen calls, or the plan needs what a plain text has not.
     """
     plan = candidate.plan
     if plan is None or not candidate.source or candidate.target != "triton":
-        raise NotImplementedError("there is no kernel in it.")
+        raise Unsupported("there is no kernel in it.")
     if any(isinstance(step, AtenCall) for step in plan.steps):
-        raise NotImplementedError("a part of it stays an ATen call.")
+        raise Unsupported("a part of it stays an ATen call.")
     if plan.literals or plan.symbols or plan.mutations or plan.treespec:
-        raise NotImplementedError("its plan needs tables, sizes of the call, changed state or more than one result.")
+        raise Unsupported("its plan needs tables, sizes of the call, changed state or more than one result.")
     return candidate.source + "\n\n" + "\n".join(_run_lines(plan, state)) + "\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ _PREDICTION_SAMPLES = 256
 _ROWS = 2048  # a batch where nothing is learned
 
 
-class _Sparse(BaseEstimator):
+class _Sparse(BaseEstimator, ABC):
     """What both share: scaling, the training loop, batches of predictions."""
 
     def __init__(
@@ -75,8 +76,9 @@ class _Sparse(BaseEstimator):
             decays.step()
             self.elbo_curve_.append(total)
 
+    @abstractmethod
     def _expected(self, mean: Tensor, variance: Tensor, targets: Tensor, rng: torch.Generator) -> Tensor:
-        raise NotImplementedError
+        """The expected log-likelihood of each row under the function's mean and variance."""
 
     def _outputs(self, X: object) -> tuple[Tensor, Tensor]:
         """Means ``[q, outputs]`` and variances ``[q]`` of the functions, without gradients."""

@@ -1,0 +1,28 @@
+"""A proposer for families that know one way to compute something."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..targets.plan import Candidate
+
+
+class SingleProposer:
+    """Proposes one candidate, once."""
+
+    notes: Sequence[str] = ()
+
+    def __init__(self, candidate: Candidate) -> None:
+        self._left = [candidate]
+
+    def propose(self, count: int) -> list[Candidate]:
+        """At most ``count`` new candidates."""
+        made = self._left[:count]
+        del self._left[:count]
+        return made
+
+    def feedback(self, candidate: Candidate, cost: float | None) -> None:
+        """Nothing follows from a result."""
+
+
+__all__ = ["SingleProposer"]
