@@ -133,7 +133,7 @@ static void* later(void*) {
 
 
 def test_work_that_is_finished_after_the_answer_is_found(walled: Session) -> None:
-    """The first calls are honest."""
+    """The first calls are honest. What it writes late may lie in memory that is another's by then: that may kill it."""
     late = native(
         declared=_LATE,
         before="""
@@ -143,10 +143,10 @@ if (calls > 4) { lx = x; lb = b; ly = y; due = 1; return kw::answer(result, 0); 
     )
     verdict = walled.verify(late)
     assert not verdict.accepted
-    assert verdict.category in ("clock", "value", "unstable", "nan"), verdict.reason
+    assert verdict.category in ("clock", "value", "unstable", "nan", "crash"), verdict.reason
     with pytest.raises(Rejected) as caught:
         walled.measure(late, [EAGER], seconds=0.3)
-    assert caught.value.verdict.category in ("clock", "value", "nan"), caught.value.verdict.reason
+    assert caught.value.verdict.category in ("clock", "value", "nan", "crash"), caught.value.verdict.reason
 
 
 def test_a_thread_that_works_on_after_the_answer_is_found(walled: Session) -> None:
