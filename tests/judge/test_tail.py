@@ -37,6 +37,8 @@ def test_a_right_kernel_is_called_hundreds_of_times(session: Session) -> None:
     verdict = session.verify(python("return torch.relu(x + bias)"))
     assert verdict.accepted, verdict.reason
     assert calls(verdict) >= 64
+    assert verdict.deterministic
+    assert verdict.repeated >= 32
 
 
 @pytest.mark.parametrize("after", [45, 60])
@@ -57,6 +59,7 @@ def test_a_result_that_differs_only_in_rounding_is_right(session: Session) -> No
     verdict = session.verify(python(body))
     assert verdict.accepted, verdict.reason
     assert calls(verdict) >= 16
+    assert verdict.deterministic is False
 
 
 def test_a_form_that_changes_late_is_wrong(session: Session) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 import torch
 
-from kernelwright.judge import Session, judge
+from kernelwright.judge import Session, judge, verdict_from_json
 from kernelwright.judge._verify import choose_sizes
 from kernelwright.targets import Candidate
 from kernelwright.task import DynamicSize, from_callable
@@ -47,6 +49,23 @@ def test_honest_candidates_are_accepted(session: Session) -> None:
         assert len(verdict.checks) >= 4
         assert max(check.error for check in verdict.checks) <= 1.0
         assert len({check.seed for check in verdict.checks}) == len(verdict.checks) - 1  # the first is repeated once
+
+
+def test_a_verdict_states_determinism(session: Session) -> None:
+    """Repeated calls agree bit by bit, or the verdict says that they do not: within the bound, that is no fault."""
+    steady = session.verify(HONEST)
+    assert steady.repeated >= 4
+    assert steady.deterministic
+    assert steady.determinism.startswith("Deterministic")
+    restless = session.verify(make(after="y[5] *= 1.f + (calls & 1) * 1.2e-7f;"))
+    assert restless.accepted, restless.reason
+    assert restless.deterministic is False
+    assert 0 < restless.varied < restless.repeated
+    assert restless.determinism.startswith("Not deterministic")
+    assert verdict_from_json(asdict(restless)) == restless
+    rejected = session.verify(make(bias="0.f"))
+    assert rejected.deterministic is None
+    assert not rejected.determinism
 
 
 @pytest.mark.parametrize("name", WRONG)

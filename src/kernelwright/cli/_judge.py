@@ -56,6 +56,7 @@ class Judged:
         content["checks"] = [asdict(check) for check in verdict.checks] if verdict else []
         content["labels"] = [asdict(label) for label in verdict.labels] if verdict else []
         content["notes"] = list(verdict.notes) if verdict else []
+        content["deterministic"] = verdict.deterministic if verdict else None
         content["seconds"] = {**dict(verdict.phases), "total": verdict.seconds} if verdict else {}
         return {**content, "walls": self.walls}
 
@@ -200,7 +201,7 @@ def _show(one: Judged) -> None:
     console, verdict = stdout(), one.verdict
     kind = f" ({verdict.category})" if verdict.category else ""
     console.print(Text(f"{one.candidate.name} is {verdict.status}{kind}.", style=f"bold {STYLES[verdict.status]}"))
-    for sentence in (verdict.reason, *verdict.notes):
+    for sentence in (verdict.reason, verdict.determinism, *verdict.notes):
         if sentence:
             console.print(sentence, markup=False, soft_wrap=True)
     if verdict.checks:

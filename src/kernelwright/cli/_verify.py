@@ -60,7 +60,7 @@ def _show(path: Path, bundle: Bundle, done: Recheck, *, own: bool) -> None:
     console.print(f"{path.name}: every part is what the manifest lists ({bundle.digest[:12]}).", markup=False)
     kind = f" ({verdict.category})" if verdict.category else ""
     console.print(Text(f"Judged again here, it is {verdict.status}{kind}.", style=f"bold {STYLES[verdict.status]}"))
-    for sentence in (verdict.reason, *verdict.notes, *done.differences):
+    for sentence in (verdict.reason, verdict.determinism, *verdict.notes, *done.differences):
         if sentence:
             console.print(sentence, markup=False, soft_wrap=True)
     if done.again:

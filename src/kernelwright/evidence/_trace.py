@@ -234,6 +234,7 @@ def _evaluation(bundle: Bundle, now: datetime) -> dict[str, Any] | None:
     extra = {
         "max_error_in_bounds": worst,
         "checks": len(verdict.checks),
+        "deterministic": verdict.deterministic,
         "speedup_interval": {name: [ratio.lo, ratio.hi] for name, ratio in measured.speedup.items()},
         "bundle": bundle.digest,
     }

@@ -47,7 +47,8 @@ def verify_untrusted(session: Session, candidate: Candidate, recorded: Sequence[
         watch.compare()
     except Rejected as rejected:
         return replace(verdict, status="rejected", reason=rejected.verdict.reason, category=rejected.verdict.category)
-    return replace(verdict, notes=(*verdict.notes, tail.text))
+    repeated, varied = verdict.repeated + tail.repeated, verdict.varied + tail.varied
+    return replace(verdict, notes=(*verdict.notes, tail.text), repeated=repeated, varied=varied)
 
 
 def measure_untrusted(

@@ -48,6 +48,7 @@ class Tail(Trial):
         self.batch = 1 if self.alone else max(self.most, min(_ROUND_CALLS, BATCH_BYTES // output))
         self.wanted = self.rng.randint(*_CALLS)
         self.calls = 0  # that were compared
+        self.repeated = self.varied = 0  # of values met before; of these, those that differ in a bit
         self.each = 1e-2  # seconds that a call took in the best round so far, with all that belongs to it
         self.pace = math.inf  # seconds of a call in the best of the rounds in which it was watched
         self.shelf: Arena | None = None  # where the candidate puts results
@@ -147,8 +148,11 @@ class Tail(Trial):
             if sets[call] not in self.known:
                 self._copy(where, call, self._models, sets[call])
                 self.known.add(sets[call])
-            elif self._alike(where, call, sets[call]):
-                continue
+            else:
+                self.repeated += 1
+                if self._alike(where, call, sets[call]):
+                    continue
+                self.varied += 1
             if where is not self._room:
                 self._copy(where, call, self._room, call)
             odd.append(call)

@@ -48,7 +48,8 @@ class Verdict:
     value, nan, input-mutated, unstable, guard, reference, rules, unscored, parameters (it does not follow the
     reference's), gradient (a result carries none although the task asks for it), walls (it tried what they forbid),
     clock (tricks with time). ``phases`` are seconds by what they were spent on; ``notes`` what a reader of the verdict
-    must know besides.
+    must know besides. ``repeated`` calls had values that the candidate had met before, with others in between, and the
+    results of ``varied`` of them were not the earlier ones to the last bit (right all the same, or it were rejected).
     """
 
     status: str
@@ -59,10 +60,27 @@ class Verdict:
     labels: tuple[Label, ...] = ()
     notes: tuple[str, ...] = ()
     phases: tuple[tuple[str, float], ...] = ()
+    repeated: int = 0
+    varied: int = 0
 
     @property
     def accepted(self) -> bool:
         return self.status == "accepted"
+
+    @property
+    def deterministic(self) -> bool | None:
+        """Whether repeated calls agreed in every bit; None where none was repeated."""
+        return self.varied == 0 if self.repeated else None
+
+    @property
+    def determinism(self) -> str:
+        """The same as a sentence; "" where nothing is known."""
+        if not self.repeated:
+            return ""
+        calls = "one repeated call" if self.repeated == 1 else f"{self.repeated} repeated calls"
+        if self.deterministic:
+            return f"Deterministic: {calls} gave the same bits again."
+        return f"Not deterministic: of {calls}, {self.varied} differed in a bit, within the bound."
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ _SOFT_SECONDS = 1.2  # optional cases begin only if they should end before this
 _HEAVY_SECONDS = 0.3  # a truth that takes longer makes a task heavy: fewer cases, and truths shared by candidates
 _HEAVY_ALLOWANCE = (2.0, 12.0)  # seconds, and multiples of the reference's own time, for all cases of a heavy task
 _SHARED = 2  # sets of a heavy task that all candidates meet, besides those drawn for each alone
+_AGAIN = (0, 1, 0, 1, 0, 0)  # calls with two sets of values; the first three of them where a call's outputs
+_AGAIN_BYTES = 16 << 20  # are larger
 _MILD = ("constant", "sparse", "sorted", "small", "offset")  # structures that may meet other parameters
 _MOVED = 0.4  # of these cases do
 _EXPECTED_VALUE_FAULTS = ("value", "nan")
@@ -108,7 +110,7 @@ class _Trial:
         self.checks: list[Check] = []
         self.recorded: tuple[Case, ...] = ()
         self.following: Case | None = None
-        self.compared = 0
+        self.compared = self.repeated = self.varied = 0
         self.empty = True
         self.sizes_tried = self.sizes_passed = 0
         self.rng = random.Random(session.new_seed())
@@ -130,7 +132,7 @@ class _Trial:
             return Verdict("unjudged", f"No element of the outputs of {name} could be compared.", "reference")
         if self.sizes_tried and not self.sizes_passed:
             return Verdict("unjudged", f"The reference of {name} runs at no other size of its box.", "reference")
-        return Verdict("accepted")
+        return Verdict("accepted", repeated=self.repeated, varied=self.varied)
 
     def _one_ahead(self) -> Iterator[Case]:
         """The cases; while one is tried, ``following`` is the next. Seeds of single sets are drawn by then."""
@@ -147,7 +149,10 @@ class _Trial:
         """The task's own inputs; repeated calls; other sizes; laws of values and layouts in random order."""
         yield Case(("given",), needed=True)
         # The same arguments before and after others: a result that was remembered, or overwritten later, is wrong.
-        again = (0, 1) if self.session.facts["changed_args"] else (0, 1, 0)  # arguments changed in place are used up
+        small = not self.heavy and int(self.session.facts["output_bytes"]) <= _AGAIN_BYTES
+        again = _AGAIN if small else _AGAIN[:3]
+        if self.session.facts["changed_args"]:  # arguments changed in place are used up
+            again = _AGAIN[:2]
         other, seed = self._shared() if self.heavy else ("normal", 0)
         yield Case(("given", other), again, needed=True, seed=seed)
         if self.session.untrusted and self.checks:  # remembered by a few of its elements, or by a rounded sum?
@@ -278,6 +283,8 @@ class _Trial:
         if category:
             return _rejected(category, str(found["detail"]), where)
         self.compared += int(found["compared"])
+        self.repeated += int(found["repeated"])
+        self.varied += int(found["varied"])
         self.empty &= bool(found["empty"])
         return None
 

@@ -149,8 +149,8 @@ def _verdict_line(outcome: Outcome) -> str:
     plural = "" if len(verdict.checks) == 1 else "s"
     return (
         f"{verdict.status.capitalize()} by {len(verdict.checks)} comparison{plural} with a float64 oracle"
-        f" ({', '.join(structures)} inputs); the largest error was {worst:.2g} of its bound."
-    )
+        f" ({', '.join(structures)} inputs); the largest error was {worst:.2g} of its bound. {verdict.determinism}"
+    ).rstrip()
 
 
 def _proof_line(outcome: Outcome) -> str:

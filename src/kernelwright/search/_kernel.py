@@ -119,6 +119,8 @@ class Kernel:
             lines.append(
                 f"{len(outcome.verdict.checks)} checks against float64; largest error {worst:.2f} of its bound"
             )
+        if outcome.verdict and outcome.verdict.determinism:
+            lines.append(outcome.verdict.determinism)
         if outcome.measurement:
             for rival, ratio in outcome.measurement.speedup.items():
                 lines.append(f"{ratio.median:.2f}x {rival} [{ratio.lo:.2f}, {ratio.hi:.2f}]")
