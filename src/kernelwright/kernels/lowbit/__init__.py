@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ._binary import binary_code
 from ._checkpoints import from_affine, from_awq, from_gptq, to_awq, to_gptq
+from ._entry import ACTIVATIONS, MOST_ROWS, check_activation
 from ._gguf import GgufFile, GgufTensor, open_gguf
 from ._lut import LutProduct, TiledBinary, lut_candidate, tile_binary
 from ._pack import pack, packed_size, unpack
-from ._product import ACTIVATIONS, MOST_ROWS, Product, candidate, check_activation
+from ._product import Product, candidate
 from ._quantise import gptq, half_quadratic, round_to_nearest
 from ._sparse import compress, expand, two_of_four
 from ._tensor import BinaryTensor, QuantTensor, to_binary

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 
 from ...errors import LowBitInvalid
-from ...targets.plan import WORKSPACE, Candidate, EntryCall, InputSpec, Plan, SymbolSpec, TensorSpec
+from ...targets.plan import Candidate
+from ._entry import ACTIVATIONS, CPP, Part, check_activation, check_floats, product_candidate
 from ._pack import pack, unpack
-from ._product import _CPP, _DTYPES, ACTIVATIONS, MOST_ROWS, _dense, check_activation
 from ._tensor import BinaryTensor
 from ._tiles import CHUNK, ROWS
 
@@ -84,9 +84,7 @@ class LutProduct:
 
     def __post_init__(self) -> None:
         check_activation(self.activation)
-        for name, dtype in (("x", self.dtype), ("alpha", self.scales)):
-            if dtype not in _CPP:
-                raise LowBitInvalid(f"{name} is {dtype}; products take float32, bfloat16 and float16.")
+        check_floats(x=self.dtype, alpha=self.scales)
 
     @staticmethod
     def of(
@@ -122,17 +120,20 @@ class LutProduct:
 
 def lut_candidate(product: LutProduct) -> Candidate:
     """The product as C++ with its launch plan, for 1 to 512 rows of activations."""
-    tensors = _tensors(product)
-    *inputs, out = tensors
-    plan = Plan(
-        inputs=tuple(InputSpec(("arg", position), spec) for position, spec in enumerate(inputs)),
-        buffers=(out,),
-        steps=(EntryCall("product", (*(spec.name for spec in tensors), WORKSPACE)),),
-        results=(out.name,),
-        symbols=(SymbolSpec("m", 0, 0, 1, MOST_ROWS),),
+    offset = "offset" if product.has_offset else f"static_cast<const {CPP[product.scales]}*>(nullptr)"
+    bias = "bias" if product.has_bias else f"static_cast<const {CPP[product.dtype]}*>(nullptr)"
+    numbers = f"{product.bits}, {product.group_size}, {str(product.has_offset).lower()}"
+    return product_candidate(
+        f"A product with {product.bits} sign planes in groups of {product.group_size}",
+        "lut.h",
+        _parts(product),
+        f"""kw::lut::product<{numbers}>(
+      x, codes, alpha, {offset}, {bias}, out, m, n, depth, workspace, kw::max_threads(), activation);""",
+        group_size=product.group_size,
+        activation=product.activation,
         workspace=16 * product.columns + 8 * (product.columns // product.group_size),
+        label="lut",
     )
-    return Candidate("cpu", "kernels/lowbit", _source(product), plan, label="lut")
 
 
 def _signs(codes: torch.Tensor) -> torch.Tensor:
@@ -141,60 +142,19 @@ def _signs(codes: torch.Tensor) -> torch.Tensor:
     return unpack(words.contiguous(), 1, 8 * words.shape[2])
 
 
-def _tensors(product: LutProduct) -> list[TensorSpec]:
-    tiles, groups = -(-product.rows // ROWS), product.columns // product.group_size
-    name = {dtype: str(dtype).removeprefix("torch.") for dtype in _CPP}
+def _parts(product: LutProduct) -> list[Part]:
+    tiles, groups, bits = -(-product.rows // ROWS), product.columns // product.group_size, product.bits
+    counted = ("tiles", "groups", str(ROWS))
     made = [
-        _dense("x", ("m", product.columns), name[product.dtype]),
-        _dense("codes", (tiles, product.columns // CHUNK, product.bits, 64), "uint8"),
-        _dense("alpha", (tiles, groups, product.bits, ROWS), name[product.scales]),
-    ]
+        Part("x", product.dtype, ("m", product.columns), ("m", "depth")),
+        Part(
+            "codes", torch.uint8, (tiles, product.columns // CHUNK, bits, 64),
+            ("tiles", f"depth / {CHUNK}", str(bits), "64"),
+        ),
+        Part("alpha", product.scales, (tiles, groups, bits, ROWS), ("tiles", "groups", str(bits), str(ROWS))),
+    ]  # fmt: skip
     if product.has_offset:
-        made.append(_dense("offset", (tiles, groups, ROWS), name[product.scales]))
+        made.append(Part("offset", product.scales, (tiles, groups, ROWS), counted))
     if product.has_bias:
-        made.append(_dense("bias", (product.rows,), name[product.dtype]))
-    return [*made, _dense("out", ("m", product.rows), name[product.dtype])]
-
-
-def _source(product: LutProduct) -> str:
-    x, scales = _CPP[product.dtype], _CPP[product.scales]
-    specs = _tensors(product)
-    offset = "offset" if product.has_offset else f"static_cast<const {scales}*>(nullptr)"
-    bias = "bias" if product.has_bias else f"static_cast<const {x}*>(nullptr)"
-    kinds = {"x": x, "codes": "uint8_t", "bias": x, "out": x}
-    checks = "\n".join(_check(spec, position, kinds.get(spec.name, scales)) for position, spec in enumerate(specs))
-    return f"""\
-// A product with {product.bits} sign planes in groups of {product.group_size}, by kernelwright
-#include <kw/abi.h>
-#include <kw/vec.h>
-#include <kw/math.h>
-#include <kw/lut.h>
-
-extern "C" KW_EXPORT int __tvm_ffi_product(void*, const kw::Argument* args, int32_t count, kw::Argument* result) {{
-  if (count != {len(specs) + 1}) return kw::answer(result, {len(specs) + 2});
-  const kw::Tensor* first = kw::tensor(args[0]);
-  if (!first || first->ndim != 2) return kw::answer(result, 1);
-  const int64_t m = first->shape[0];
-  if (m < 1 || m > {MOST_ROWS}) return kw::answer(result, 1);
-{checks}
-  char* workspace = kw::data(kw::tensor(args[{len(specs)}]));
-  auto activation = [](kw::vf v) {{ return {ACTIVATIONS[product.activation][1]}; }};
-  kw::lut::product<{product.bits}, {product.group_size}, {str(product.has_offset).lower()}>(
-      x, codes, alpha, {offset}, {bias}, out, m, {product.rows}, {product.columns}, workspace, kw::max_threads(),
-      activation);
-  return kw::answer(result, 0);
-}}
-"""
-
-
-def _check(spec: TensorSpec, position: int, kind: str) -> str:
-    """The lines that look at an argument and give it its C name."""
-    name, rank = spec.name, len(spec.shape)
-    shape, strides = (", ".join(map(str, part)) for part in (spec.shape, spec.strides))
-    dtype = "kUInt8" if kind == "uint8_t" else _DTYPES[kind]
-    const = "" if name == "out" else "const "
-    return f"""\
-  const int64_t {name}_shape[] = {{{shape}}}, {name}_strides[] = {{{strides}}};
-  if (!kw::matches(kw::tensor(args[{position}]), kw::{dtype}, {rank}, {name}_shape, {name}_strides))
-    return kw::answer(result, {position + 1});
-  auto* {name} = reinterpret_cast<{const}{kind}*>(kw::data(kw::tensor(args[{position}])));"""
+        made.append(Part("bias", product.dtype, (product.rows,), ("n",)))
+    return [*made, Part("out", product.dtype, ("m", product.rows), ("m", "n"))]

@@ -6,28 +6,13 @@ every size: what the template must know are the bits, the group size and the typ
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from ...errors import LowBitInvalid
-from ...targets.plan import WORKSPACE, Candidate, EntryCall, InputSpec, Plan, SymbolSpec, TensorSpec
-from ._tiles import ROWS, TiledWeight, untiled
-
-Activate = Callable[[torch.Tensor], torch.Tensor]
-
-ACTIVATIONS: dict[str | None, tuple[Activate, str]] = {
-    None: (lambda y: y, "v"),
-    "relu": (torch.relu, "kw::maximum(v, kw::splat<kw::vf>(0.0f))"),
-    "silu": (torch.nn.functional.silu, "v * kw::sigmoid(v)"),
-    "gelu": (torch.nn.functional.gelu, "v * 0.5f * (kw::erf(v * 0.70710678f) + 1.0f)"),
-}
-"""What may be done to the results: in PyTorch, and for a vector of them in C++."""
-
-MOST_ROWS = 512  # of activations in one call: more are cut into several by the operation
-_CPP = {torch.float32: "float", torch.bfloat16: "kw::bf16", torch.float16: "kw::f16"}
-_DTYPES = {"float": "kFloat32", "kw::bf16": "kBFloat16", "kw::f16": "kFloat16"}
+from ...targets.plan import Candidate
+from ._entry import ACTIVATIONS, CPP, Part, check_activation, check_floats, product_candidate
+from ._tiles import CHUNK, ROWS, TiledWeight, untiled
 
 
 @dataclass(frozen=True)
@@ -51,9 +36,7 @@ class Product:
 
     def __post_init__(self) -> None:
         check_activation(self.activation)
-        for name, dtype in (("x", self.dtype), ("scale", self.scales)):
-            if dtype not in _CPP:
-                raise LowBitInvalid(f"{name} is {dtype}; products take float32, bfloat16 and float16.")
+        check_floats(x=self.dtype, scale=self.scales)
 
     @staticmethod
     def of(weight: TiledWeight, dtype: torch.dtype, has_bias: bool, activation: str | None) -> Product:
@@ -82,13 +65,6 @@ class Product:
         return (x, weight.codes, weight.scale, *(part for part in parts if part is not None))
 
 
-def check_activation(name: str | None) -> None:
-    """Raise ``LowBitInvalid`` for a name that no activation has."""
-    if name not in ACTIVATIONS:
-        known = ", ".join(repr(known) for known in ACTIVATIONS)
-        raise LowBitInvalid(f"activation is {name!r}, which is none of {known}.")
-
-
 def _by_row(part: torch.Tensor) -> torch.Tensor:
     """``[tiles, groups, 16]`` as ``[16 * tiles, groups, 1]``."""
     return part.mT.reshape(-1, part.shape[1], 1)
@@ -96,98 +72,42 @@ def _by_row(part: torch.Tensor) -> torch.Tensor:
 
 def candidate(product: Product) -> Candidate:
     """The product as C++ with its launch plan, for 1 to 512 rows of activations."""
-    tensors = _tensors(product)
-    *inputs, out = tensors
-    plan = Plan(
-        inputs=tuple(InputSpec(("arg", position), spec) for position, spec in enumerate(inputs)),
-        buffers=(out,),
-        steps=(EntryCall("product", (*(spec.name for spec in tensors), WORKSPACE)),),
-        results=(out.name,),
-        symbols=(SymbolSpec("m", 0, 0, 1, MOST_ROWS),),
+    offset = "offset" if product.has_offset else f"static_cast<const {CPP[product.scales]}*>(nullptr)"
+    bias = "bias" if product.has_bias else f"static_cast<const {CPP[product.dtype]}*>(nullptr)"
+    numbers = f"{product.bits}, {product.group_size}, {product.zero}, {str(product.has_offset).lower()}"
+    return product_candidate(
+        f"A product with {product.bits}-bit weights in groups of {product.group_size}",
+        "lowbit.h",
+        parts(product),
+        f"""kw::lowbit::product<{numbers}>(
+      x, codes, scale, {offset}, {bias}, out, m, n, depth, workspace, kw::max_threads(), activation);""",
+        group_size=product.group_size,
+        activation=product.activation,
         workspace=_workspace(product),
+        label="lowbit",
     )
-    return Candidate("cpu", "kernels/lowbit", _source(product), plan, label="lowbit")
 
 
-def _tensors(product: Product) -> list[TensorSpec]:
-    tiles, groups = -(-product.rows // ROWS), product.columns // product.group_size
-    name = {dtype: str(dtype).removeprefix("torch.") for dtype in _CPP}
+def parts(product: Product) -> list[Part]:
+    """The arguments of a product's kernels."""
+    tiles, groups, bits = -(-product.rows // ROWS), product.columns // product.group_size, product.bits
+    by_group = (tiles, groups, ROWS), ("tiles", "groups", str(ROWS))
     made = [
-        _dense("x", ("m", product.columns), name[product.dtype]),
-        _dense("codes", (tiles, product.columns // 32, product.bits, 64), "uint8"),
-        _dense("scale", (tiles, groups, ROWS), name[product.scales]),
-    ]
+        Part("x", product.dtype, ("m", product.columns), ("m", "depth")),
+        Part(
+            "codes", torch.uint8, (tiles, product.columns // CHUNK, bits, 64),
+            ("tiles", f"depth / {CHUNK}", str(bits), "64"),
+        ),
+        Part("scale", product.scales, *by_group),
+    ]  # fmt: skip
     if product.has_offset:
-        made.append(_dense("offset", (tiles, groups, ROWS), name[product.scales]))
+        made.append(Part("offset", product.scales, *by_group))
     if product.has_bias:
-        made.append(_dense("bias", (product.rows,), name[product.dtype]))
-    return [*made, _dense("out", ("m", product.rows), name[product.dtype])]
-
-
-def _dense(name: str, shape: tuple[int | str, ...], dtype: str) -> TensorSpec:
-    strides: list[int] = []
-    step = 1
-    for size in reversed(shape):
-        strides.insert(0, step)
-        step *= size if isinstance(size, int) else 1  # only the first size may be a symbol
-    return TensorSpec(name, shape, dtype, tuple(strides))
+        made.append(Part("bias", product.dtype, (product.rows,), ("n",)))
+    return [*made, Part("out", product.dtype, ("m", product.rows), ("m", "n"))]
 
 
 def _workspace(product: Product) -> str:
     """Bytes of digits, sums and units of ``m`` rows (``Row`` and ``row_bytes`` in kw/lowbit.h)."""
     depth, block = product.columns, next(size for size in (128, 64, 32) if product.group_size % size == 0)
     return f"m*{48 + 4 * (depth + depth // block * 6 + depth // product.group_size)}"
-
-
-def _source(product: Product) -> str:
-    x, scales = _CPP[product.dtype], _CPP[product.scales]
-    names = [spec.name for spec in _tensors(product)]
-    offset = "offset" if product.has_offset else f"static_cast<const {scales}*>(nullptr)"
-    bias = "bias" if product.has_bias else f"static_cast<const {x}*>(nullptr)"
-    checks = "\n".join(_check(product, position, name) for position, name in enumerate(names))
-    return f"""\
-// A product with {product.bits}-bit weights in groups of {product.group_size}, by kernelwright
-#include <kw/abi.h>
-#include <kw/vec.h>
-#include <kw/math.h>
-#include <kw/lowbit.h>
-
-extern "C" KW_EXPORT int __tvm_ffi_product(void*, const kw::Argument* args, int32_t count, kw::Argument* result) {{
-  if (count != {len(names) + 1}) return kw::answer(result, {len(names) + 2});
-  const kw::Tensor *first = kw::tensor(args[0]), *last = kw::tensor(args[{len(names) - 1}]);
-  if (!first || first->ndim != 2) return kw::answer(result, 1);
-  if (!last || last->ndim != 2) return kw::answer(result, {len(names)});
-  const int64_t m = first->shape[0], depth = first->shape[1], n = last->shape[1];
-  const int64_t tiles = kw::ceil_div(n, kw::lowbit::ROWS), groups = depth / {product.group_size};
-  if (m < 1 || m > {MOST_ROWS} || depth % {product.group_size}) return kw::answer(result, 1);
-{checks}
-  char* workspace = kw::data(kw::tensor(args[{len(names)}]));
-  auto activation = [](kw::vf v) {{ return {ACTIVATIONS[product.activation][1]}; }};
-  kw::lowbit::product<{product.bits}, {product.group_size}, {product.zero}, {str(product.has_offset).lower()}>(
-      x, codes, scale, {offset}, {bias}, out, m, n, depth, workspace, kw::max_threads(), activation);
-  return kw::answer(result, 0);
-}}
-"""
-
-
-def _check(product: Product, position: int, name: str) -> str:
-    """The lines that look at an argument and give it its C name."""
-    groups = ("tiles, groups, kw::lowbit::ROWS", "groups * kw::lowbit::ROWS, kw::lowbit::ROWS, 1")
-    x, scales = _CPP[product.dtype], _CPP[product.scales]
-    bits = product.bits
-    kinds = {
-        "x": (x, "m, depth", "depth, 1"),
-        "codes": ("uint8_t", f"tiles, depth / 32, {bits}, 64", f"depth / 32 * {64 * bits}, {64 * bits}, 64, 1"),
-        "scale": (scales, *groups),
-        "offset": (scales, *groups),
-        "bias": (x, "n", "1"),
-        "out": (x, "m, n", "n, 1"),
-    }
-    kind, shape, strides = kinds[name]
-    dtype = "kUInt8" if kind == "uint8_t" else _DTYPES[kind]
-    const = "" if name == "out" else "const "
-    return f"""\
-  const int64_t {name}_shape[] = {{{shape}}}, {name}_strides[] = {{{strides}}};
-  if (!kw::matches(kw::tensor(args[{position}]), kw::{dtype}, {shape.count(",") + 1}, {name}_shape, {name}_strides))
-    return kw::answer(result, {position + 1});
-  auto* {name} = reinterpret_cast<{const}{kind}*>(kw::data(kw::tensor(args[{position}])));"""
