@@ -61,10 +61,10 @@ def test_gradients_are_those_of_the_dequantised_product(weight: QuantTensor) -> 
     torch.testing.assert_close(got, cotangent @ weight.dequantize())
 
 
-@pytest.mark.parametrize(("kind", "group"), [("e2m1", 64), ("e3m2", 32), ("u4", 16), ("i3", 8)])
+@pytest.mark.parametrize(("kind", "group"), [("e2m1", 60), ("e3m2", 2), ("u4", 20), ("i3", 4)])
 def test_what_has_no_tiles_is_dequantised(kind: str, group: int) -> None:
-    made = round_to_nearest(torch.randn(20, 64), kind, group)
-    x = torch.randn(3, 64)
+    made = round_to_nearest(torch.randn(20, 60), kind, group)
+    x = torch.randn(3, 60)
     torch.testing.assert_close(lowbit_matmul(x, made, activation="relu"), torch.relu(x @ made.dequantize().T))
 
 

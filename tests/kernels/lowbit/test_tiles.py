@@ -20,23 +20,27 @@ def weight_of(kind: str, rows: int, columns: int, group: int, seed: int = 0) -> 
     return round_to_nearest(torch.randn(rows, columns, generator=generator), kind, group)
 
 
-@pytest.mark.parametrize("kind", INTEGERS)
-@pytest.mark.parametrize(("rows", "columns", "group"), [(1, 32, 32), (16, 64, 64), (37, 192, 96)])
+@pytest.mark.parametrize("kind", [*INTEGERS, "e2m1", "e3m2", "e4m2", "e5m2"])
+@pytest.mark.parametrize(("rows", "columns", "group"), [(1, 32, 32), (16, 64, 8), (37, 192, 96)])
 def test_a_layout_loses_nothing(kind: str, rows: int, columns: int, group: int) -> None:
     weight = weight_of(kind, rows, columns, group)
     laid = tile(weight)
     assert laid.codes.numel() == -(-rows // 16) * 16 * columns * weight.kind.bits // 8
-    assert torch.equal(untiled(laid.codes, weight.kind.bits)[:rows] ^ laid.zero, weight.codes())
+    turned = 2 ** (weight.kind.bits - 1) if kind.startswith("i") else 0
+    assert torch.equal(untiled(laid.codes, weight.kind.bits)[:rows] ^ turned, weight.codes())
     back = laid.quantized()
     assert torch.equal(back.packed, weight.packed)
     assert torch.equal(back.dequantize(), weight.dequantize())
 
 
 def test_what_tiles_do_not_hold_gets_a_sentence() -> None:
-    with pytest.raises(LowBitInvalid, match="the weight is e2m1 in groups of 32; tiles hold integers"):
-        tile(weight_of("e2m1", 4, 32, 32))
-    with pytest.raises(LowBitInvalid, match="in groups of 16"):
-        tile(weight_of("u4", 4, 32, 16))
+    with pytest.raises(LowBitInvalid, match="the weight is e2m1 in 48 columns and groups of 16; tiles hold"):
+        tile(weight_of("e2m1", 4, 48, 16))
+    with pytest.raises(LowBitInvalid, match=r"groups of 2; .* or of 4, 8 or 16"):
+        tile(weight_of("u4", 4, 32, 2))
+    signs = QuantTensor.of_codes(torch.zeros(4, 32, dtype=torch.uint8), torch.ones(4, 1), kind="sign")
+    with pytest.raises(LowBitInvalid, match="the weight is sign"):
+        tile(signs)
 
 
 @pytest.fixture(scope="module")

@@ -78,11 +78,13 @@ def product_candidate(
     activation: str | None,
     workspace: int | str,
     label: str,
+    before: str = "",
 ) -> Candidate:
     """The candidate of a product for 1 to ``MOST_ROWS`` rows of activations.
 
     ``parts``: the arguments in their order, ``x`` first and ``out`` last. ``call``: the C++ statement that computes it
-    from pointers of their names, ``m``, ``n``, ``depth``, ``workspace`` and ``activation``.
+    from pointers of their names, ``m``, ``n``, ``depth``, ``workspace`` and ``activation``. ``before``: what the
+    call needs outside of a function.
     """
     specs = [part.spec() for part in parts]
     plan = Plan(
@@ -100,7 +102,7 @@ def product_candidate(
 #include <kw/vec.h>
 #include <kw/math.h>
 #include <kw/{header}>
-
+{before}
 extern "C" KW_EXPORT int __tvm_ffi_product(void*, const kw::Argument* args, int32_t count, kw::Argument* result) {{
   if (count != {len(parts) + 1}) return kw::answer(result, {len(parts) + 2});
   const kw::Tensor *first = kw::tensor(args[0]), *last = kw::tensor(args[{len(parts) - 1}]);

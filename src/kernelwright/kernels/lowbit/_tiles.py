@@ -18,12 +18,13 @@ from ._tensor import QuantTensor
 from ._types import LowBitType
 
 ROWS, CHUNK, _SLICE = 16, 32, 4
+_SMALL = (4, 8, 16)  # groups that a chunk holds several of
 _PLANES = (8, 4, 2, 1)
 
 
 @dataclass(frozen=True)
 class TiledWeight:
-    """A :class:`QuantTensor` of integers in tiles; ``zero`` is the code that means 0 before the offset.
+    """A :class:`QuantTensor` in tiles.
 
     ``codes``: ``uint8``, ``[tiles, K / 32, bits, 64]``; ``scale`` and ``offset``: ``[tiles, K / group_size, 16]``.
     """
@@ -35,15 +36,10 @@ class TiledWeight:
     shape: tuple[int, int]
     group_size: int
 
-    @property
-    def zero(self) -> int:
-        """Codes lie in memory unsigned: those of signed types with their top bit turned over."""
-        return 2 ** (self.kind.bits - 1) if self.kind.kind == "int" else 0
-
     def quantized(self) -> QuantTensor:
         """The matrix that was laid out: :func:`tile`'s inverse."""
         rows = self.shape[0]
-        codes = untiled(self.codes, self.kind.bits)[:rows] ^ self.zero
+        codes = untiled(self.codes, self.kind.bits)[:rows] ^ zero_code(self.kind)
         scale, offset = (
             None if part is None else part.mT.reshape(-1, part.shape[1])[:rows] for part in (self.scale, self.offset)
         )
@@ -51,21 +47,28 @@ class TiledWeight:
         return QuantTensor.of_codes(codes, scale, offset, self.kind, self.group_size)
 
 
+def zero_code(kind: LowBitType) -> int:
+    """By how much integers are larger in memory than in value: signed types have their top bit turned over there."""
+    return 2 ** (kind.bits - 1) if kind.kind == "int" else 0
+
+
 def tileable(weight: QuantTensor) -> bool:
-    """Whether :func:`tile` takes it: integers in groups of whole chunks."""
-    return weight.kind.kind in ("int", "uint") and weight.group_size % CHUNK == 0
+    """Whether :func:`tile` takes it: whole chunks of 32 columns, in groups of multiples of 32, or of 4, 8 or 16."""
+    whole = weight.shape[1] % CHUNK == 0 and weight.kind.kind != "sign"
+    return whole and (weight.group_size % CHUNK == 0 or weight.group_size in _SMALL)
 
 
 def tile(weight: QuantTensor) -> TiledWeight:
-    """Lay a matrix out in tiles. Raises ``LowBitInvalid`` for floats, and groups that are no whole chunks of 32."""
+    """Lay a matrix out in tiles. Raises ``LowBitInvalid`` for signs, and sizes that tiles do not hold."""
     if not tileable(weight):
-        about = f"{weight.kind.name} in groups of {weight.group_size}"
-        raise LowBitInvalid(f"the weight is {about}; tiles hold integers in groups of whole chunks of {CHUNK}.")
+        about = f"{weight.kind.name} in {weight.shape[1]} columns and groups of {weight.group_size}"
+        raise LowBitInvalid(
+            f"the weight is {about}; tiles hold numbers in multiples of {CHUNK} columns, and groups of multiples of "
+            f"{CHUNK}, or of 4, 8 or 16."
+        )
     rows, columns = weight.shape
     bits, more = weight.kind.bits, -rows % ROWS
-    codes = weight.codes()
-    if weight.kind.kind == "int":
-        codes = codes ^ (1 << (bits - 1))
+    codes = weight.codes() ^ zero_code(weight.kind)
     codes = torch.nn.functional.pad(codes, (0, 0, 0, more))
     # [tiles, rows, chunks, slices, inputs] -> [tiles, chunks, slices, 64 bytes]
     slices = codes.view(-1, ROWS, columns // CHUNK, 8, _SLICE).permute(0, 2, 3, 1, 4).flatten(3)

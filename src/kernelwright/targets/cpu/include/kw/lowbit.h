@@ -1,25 +1,17 @@
-// Products with weights of 1 to 8 bits: y[m, n] = sum_k x[m, k] * (scale[n, k / GROUP] * (code[n, k] - ZERO) + offset[n, k / GROUP]).
+// Products with weights of 1 to 8 bits: y[m, n] = sum_k x[m, k] * (scale[n, k / GROUP] * value(code[n, k]) + offset[n, k / GROUP]).
 //
-// Activations become integers of 24 bits, each cut into three digits of one byte (four where values of very different
-// size meet), so that a product is three dot products of bytes, exact in 32-bit integers, whose partial sums are joined
-// in float once for each group. That is as exact as float32 arithmetic, and several times less work than converting
-// every weight. Rows with infinities or NaN, and processors without byte dot products, take the plain way in float.
+// Where values are integers times a unit, activations become integers of 24 bits, each cut into three digits of one byte
+// (four where values of very different size meet), so that a product is three dot products of bytes, exact in 32-bit
+// integers, whose partial sums are joined in float once for each group. That is as exact as float32 arithmetic, and
+// several times less work than converting every weight. Other types and small groups are looked up ("lowbit_lookup.h").
+// Rows with infinities or NaN, and processors without byte dot products, take the plain way in float.
 //
-// Weights lie in tiles of 16 rows: [rows / 16][K / 32][BITS][64 bytes]. A chunk of BITS vectors holds 32 inputs in
-// planes of 4, 2 and 1 bits (8 bits are bytes as they are); byte 4 r + j of slice s is row r, input 4 s + j. Scales and
-// offsets lie as [rows / 16][K / GROUP][16].
+// "lowbit_codes.h" says how codes lie in memory; scales and offsets lie as [rows / 16][K / GROUP][16].
 #pragma once
-#include "vec.h"
+#include "lowbit_lookup.h"
 
 namespace kw::lowbit {
 
-typedef uint8_t bytes __attribute__((vector_size(64)));
-typedef uint16_t pairs __attribute__((vector_size(64)));
-
-constexpr int ROWS = 16;   // rows of a tile: the lanes of a vector
-constexpr int CHUNK = 32;  // inputs of a chunk
-constexpr int SLICE = 4;   // inputs that a lane holds in its four bytes
-constexpr int SLICES = CHUNK / SLICE;
 constexpr int DIGITS = 4;  // at most; a lane of digits is stored for each, whether used or not
 
 constexpr int64_t SMALL = 1 << 17;  // products: below it a second thread costs more than it saves
@@ -37,38 +29,11 @@ KW_INLINE void parallel_upto(int threads, int64_t n, int64_t grain, const F& bod
   });
 }
 
-constexpr int plane_shift(int bits, int plane) { return plane == 4 ? 0 : plane == 2 ? bits & 4 : bits & 6; }
-
-// Slice s of one plane, `plane` bits wide, that begins at p.
-template <int PLANE>
-KW_INLINE bytes plane_slice(const uint8_t* p, int s) {
-  pairs v;
-  __builtin_memcpy(&v, p + 64 * (s / (8 / PLANE)), sizeof v);
-  constexpr uint16_t mask = ((1 << PLANE) - 1) * 0x101;
-  return (bytes)((v >> PLANE * (s % (8 / PLANE))) & mask);
-}
-
-// The codes of slice s of a chunk: lane r holds four inputs of row r.
-template <int BITS>
-KW_INLINE bytes slice(const uint8_t* chunk, int s) {
-  if constexpr (BITS == 8) {
-    bytes v;
-    __builtin_memcpy(&v, chunk + 64 * s, sizeof v);
-    return v;
-  } else {
-    pairs codes{};
-    if constexpr (BITS & 4) codes |= (pairs)plane_slice<4>(chunk, s);
-    if constexpr (BITS & 2) codes |= (pairs)plane_slice<2>(chunk + 64 * (BITS & 4), s) << plane_shift(BITS, 2);
-    if constexpr (BITS & 1) codes |= (pairs)plane_slice<1>(chunk + 64 * (BITS & 6), s) << plane_shift(BITS, 1);
-    return (bytes)codes;
-  }
-}
-
 // What is known of one row of activations, in the workspace.
 struct Row {
   int32_t* digits;  // [K / SLICE][DIGITS]: four signed bytes, one digit of four neighbouring inputs
   int32_t* start;   // [K / BLOCK][DIGITS]: -ZERO times the sum of each digit
-  float* unit;      // [K / BLOCK]: what the lowest digit counts
+  float* unit;      // [K / BLOCK]: what the lowest digit counts, times the codes' unit
   float* sum;       // [K / GROUP]: the sum of the activations, for the offsets
   int32_t* deep;    // [K / BLOCK]: does the block use all four digits?
   bool plain;       // not finite, or next to nothing: to be computed in float
@@ -97,12 +62,12 @@ KW_INLINE Row row_at(char* memory, int64_t depth) {
 }
 
 constexpr float SPREAD = 8.0f;     // blocks whose largest value is more than so many times the mean need a fourth digit
-constexpr float TINY = 1e-28f;     // below it a unit is no normal number any more
+constexpr float TINY = 1e-27f;     // below it a unit is no normal number any more
 constexpr float TOP = 8355000.0f;  // three digits from -128 to 127 reach to 8355711, four to 2139062143
 constexpr float DEEP_TOP = 2130706432.0f;
 
 // Cuts BLOCK activations into digits. Returns false when they are not finite, or too small for it.
-template <int BLOCK, int ZERO, class T>
+template <int BLOCK, class CODE, class T>
 KW_INLINE bool cut(const T* x, int32_t* digits, int32_t* start, float& unit, int32_t& deep, double& sum) {
   vf most{}, all{}, poison{};
   for (int k = 0; k < BLOCK; k += W) {
@@ -144,22 +109,23 @@ KW_INLINE bool cut(const T* x, int32_t* digits, int32_t* start, float& unit, int
   for (int d = 0; d < DIGITS; ++d) {
     int32_t whole = 0;
     for (int k = 0; k < W; ++k) whole += sums[d][k];
-    start[d] = -ZERO * whole;
+    start[d] = -CODE::ZERO * whole;
     value += weight * whole;
     weight *= 256;
   }
   sum += value * unit;
+  unit *= CODE::UNIT;
   return true;
 }
 
-template <int GROUP, int ZERO, class T>
+template <int GROUP, class CODE, class T>
 KW_INLINE void cut_row(const T* x, int64_t depth, Row& row) {
   constexpr int BLOCK = block_of<GROUP>;
   for (int64_t g = 0; g < depth / GROUP; ++g) {
     double sum = 0;
     for (int b = 0; b < GROUP / BLOCK; ++b) {
       const int64_t at = g * (GROUP / BLOCK) + b;
-      if (!cut<BLOCK, ZERO>(x + at * BLOCK, row.digits + at * (BLOCK / SLICE) * DIGITS, row.start + at * DIGITS,
+      if (!cut<BLOCK, CODE>(x + at * BLOCK, row.digits + at * (BLOCK / SLICE) * DIGITS, row.start + at * DIGITS,
                             row.unit[at], row.deep[at], sum)) {
         row.plain = true;
         return;
@@ -175,8 +141,8 @@ KW_INLINE vi dot(vi sum, bytes codes, int32_t digits) {
 }
 
 // One block of R tiles times M rows of activations, added to `total` after scaling; D digits.
-template <int BITS, int BLOCK, int R, int M, int D>
-KW_INLINE void block(const uint8_t* const* codes, const Row* rows, int64_t at, const vf* scale, vf (*total)[M]) {
+template <class CODE, int BLOCK, int R, int M, int D>
+KW_INLINE void block(const Levels<CODE>& levels, const uint8_t* const* codes, const Row* rows, int64_t at, const vf* scale, vf (*total)[M]) {
   vi sums[R][M][D];
   for (int r = 0; r < R; ++r)
     for (int m = 0; m < M; ++m)
@@ -185,7 +151,8 @@ KW_INLINE void block(const uint8_t* const* codes, const Row* rows, int64_t at, c
 #pragma GCC unroll 8
     for (int s = 0; s < SLICES; ++s) {
       bytes part[R];
-      for (int r = 0; r < R; ++r) part[r] = slice<BITS>(codes[r] + (at * (BLOCK / CHUNK) + c) * 64 * BITS, s);
+      for (int r = 0; r < R; ++r)
+        part[r] = levels.of(slice<CODE::BITS>(codes[r] + (at * (BLOCK / CHUNK) + c) * 64 * CODE::BITS, s));
       for (int m = 0; m < M; ++m)
         for (int d = 0; d < D; ++d) {
           const int32_t word = rows[m].digits[((at * (BLOCK / CHUNK) + c) * SLICES + s) * DIGITS + d];
@@ -202,17 +169,19 @@ KW_INLINE void block(const uint8_t* const* codes, const Row* rows, int64_t at, c
 }
 
 // The same with four digits, a tile at a time: seldom needed, and more sums than there are registers otherwise.
-template <int BITS, int BLOCK, int R, int M>
-void deep_block(const uint8_t* const* codes, const Row* rows, int64_t at, const vf* scale, vf (*total)[M]) {
-  for (int r = 0; r < R; ++r) block<BITS, BLOCK, 1, M, DIGITS>(codes + r, rows, at, scale + r, total + r);
+template <class CODE, int BLOCK, int R, int M>
+void deep_block(const Levels<CODE>& levels, const uint8_t* const* codes, const Row* rows, int64_t at, const vf* scale,
+                vf (*total)[M]) {
+  for (int r = 0; r < R; ++r) block<CODE, BLOCK, 1, M, DIGITS>(levels, codes + r, rows, at, scale + r, total + r);
 }
 
 constexpr int AHEAD = 2048;  // bytes: each tile is a stream of its own that ends before the hardware has learnt it
 
 // R tiles times M rows of activations. Returns false when a scale or an offset is not finite.
-template <int BITS, int GROUP, bool OFFSET, int R, int M, class S, class F>
+template <class CODE, int GROUP, bool OFFSET, int R, int M, class S, class F>
 KW_INLINE bool tiles(const uint8_t* codes, const S* scale, const S* offset, int64_t depth, const Row* rows, const F& finish) {
-  constexpr int BLOCK = block_of<GROUP>;
+  constexpr int BLOCK = block_of<GROUP>, BITS = CODE::BITS;
+  const Levels<CODE> levels;
   const int64_t stride = depth / CHUNK * 64 * BITS, groups = depth / GROUP;
   const uint8_t* from[R];
   for (int r = 0; r < R; ++r) from[r] = codes + r * stride;
@@ -230,8 +199,8 @@ KW_INLINE bool tiles(const uint8_t* codes, const S* scale, const S* offset, int6
           __builtin_prefetch(from[r] + at * (BLOCK / CHUNK) * 64 * BITS + line * 64 + AHEAD);
       int32_t deep = 0;
       for (int m = 0; m < M; ++m) deep |= rows[m].deep[at];
-      if (deep) deep_block<BITS, BLOCK, R, M>(from, rows, at, scales, total);
-      else block<BITS, BLOCK, R, M, 3>(from, rows, at, scales, total);
+      if (deep) deep_block<CODE, BLOCK, R, M>(levels, from, rows, at, scales, total);
+      else block<CODE, BLOCK, R, M, 3>(levels, from, rows, at, scales, total);
     }
     if constexpr (OFFSET)
       for (int r = 0; r < R; ++r) {
@@ -261,7 +230,7 @@ KW_INLINE vf rounded(vf x) {
 }
 
 // One tile times M rows of activations in float.
-template <int BITS, int GROUP, int ZERO, bool OFFSET, int M, class T, class S, class F>
+template <class CODE, int GROUP, bool OFFSET, int M, class T, class S, class F>
 KW_INLINE void plain_tile(const uint8_t* codes, const S* scale, const S* offset, int64_t depth, const T* const* x, const F& finish) {
   vf total[M] = {};
   for (int64_t g = 0; g < depth / GROUP; ++g) {
@@ -269,10 +238,10 @@ KW_INLINE void plain_tile(const uint8_t* codes, const S* scale, const S* offset,
     vf shift{};
     if constexpr (OFFSET) shift = load(offset + g * ROWS);
     for (int64_t s = g * (GROUP / SLICE); s < (g + 1) * (GROUP / SLICE); ++s) {
-      const vi part = (vi)slice<BITS>(codes + s / SLICES * 64 * BITS, int(s % SLICES));
+      const vi part = (vi)slice<CODE::BITS>(codes + s / SLICES * 64 * CODE::BITS, int(s % SLICES));
       for (int j = 0; j < SLICE; ++j) {
         // As the definition has it, so that a weight that is exactly zero stays so beside an infinity.
-        vf weight = __builtin_convertvector(((part >> 8 * j) & 255) - ZERO, vf) * by;
+        vf weight = value<CODE>((part >> 8 * j) & 255) * by;
         if constexpr (OFFSET) weight = rounded(weight) + shift;
         for (int m = 0; m < M; ++m) total[m] += weight * float(get(x[m] + s * SLICE + j));
       }
@@ -281,38 +250,63 @@ KW_INLINE void plain_tile(const uint8_t* codes, const S* scale, const S* offset,
   for (int m = 0; m < M; ++m) finish(m, total[m]);
 }
 
-// x: [m, depth] of T; out: [m, n] of O; activation: what happens to a vector of results before it is stored.
-template <int BITS, int GROUP, int ZERO, bool OFFSET, class T, class S, class B, class O, class F>
-void product(const T* x, const uint8_t* codes, const S* scale, const S* offset, const B* bias, O* out, int64_t m, int64_t n,
-             int64_t depth, char* workspace, int most_threads, const F& activation) {
-  const int64_t tile_bytes = depth / CHUNK * 64 * BITS, groups = depth / GROUP, count = ceil_div(n, ROWS);
-  auto put_tile = [&](int64_t tile, int64_t row, vf v) {
-    const int lanes = int(min<int64_t>(ROWS, n - tile * ROWS));
-    if (bias) v += load(bias + tile * ROWS, lanes);
-    store(out + row * n + tile * ROWS, activation(v), lanes);
-  };
-  auto in_float = [&]<int M>(int64_t tile, int64_t row, count_of<M>) {
-    const T* rows[M];
-    for (int k = 0; k < M; ++k) rows[k] = x + (row + k) * depth;
-    plain_tile<BITS, GROUP, ZERO, OFFSET, M>(codes + tile * tile_bytes, scale + tile * groups * ROWS,
-                                             OFFSET ? offset + tile * groups * ROWS : nullptr, depth, rows,
-                                             [&](int k, vf v) { put_tile(tile, row + k, v); });
-  };
-  const int64_t work = m * n * depth;
-  const int threads = work < SMALL ? 1 : min(most_threads, max_threads());
 #ifdef __AVX512VNNI__
-  Row* const rows = reinterpret_cast<Row*>(workspace);
+constexpr bool HAS_DOTS = true;
+#else
+constexpr bool HAS_DOTS = false;
+#endif
+
+// Rows of activations as the inner loops want them, and those loops: sums of integers.
+template <class CODE, int GROUP, bool OFFSET>
+struct Exact {
+  typedef Row Prepared;
+  static int64_t size(int64_t depth) { return row_bytes<GROUP>(depth); }
+  template <class T>
+  static Row prepare(const T* x, char* memory, int64_t depth) {
+    Row row = row_at<GROUP>(memory, depth);
+    cut_row<GROUP, CODE>(x, depth, row);
+    return row;
+  }
+  template <int R, int M, class S, class F>
+  static bool some(const uint8_t* codes, const S* scale, const S* offset, int64_t depth, const Row* rows, const F& finish) {
+    return tiles<CODE, GROUP, OFFSET, R, M>(codes, scale, offset, depth, rows, finish);
+  }
+};
+
+// The same by tables.
+template <class CODE, int GROUP, bool OFFSET>
+struct Looked {
+  typedef Spread Prepared;
+  static int64_t size(int64_t depth) { return spread_bytes<GROUP>(depth); }
+  template <class T>
+  static Spread prepare(const T* x, char* memory, int64_t depth) {
+    return spread_row<GROUP, OFFSET>(x, memory, depth);
+  }
+  template <int R, int M, class S, class F>
+  static bool some(const uint8_t* codes, const S* scale, const S* offset, int64_t depth, const Spread* rows,
+                   const F& finish) {
+    return looked_up<CODE, GROUP, OFFSET, R, M>(codes, scale, offset, depth, rows, finish);
+  }
+};
+
+template <class CODE, int GROUP>
+constexpr bool is_exact = HAS_DOTS && CODE::LEVELS && GROUP % CHUNK == 0 && (CODE::COUNTED || HAS_PERMUTES);
+
+// All rows by all tiles, in the order that suits the registers: WAY says how some of them are multiplied.
+template <class WAY, class T, class S, class P, class I>
+KW_INLINE void by_tiles(const T* x, const uint8_t* codes, const S* scale, const S* offset, int64_t m, int64_t count,
+                        int64_t depth, int64_t tile_bytes, int64_t groups, char* workspace, int threads,
+                        const P& put_tile, const I& in_float) {
+  typedef typename WAY::Prepared Prepared;
+  Prepared* const rows = reinterpret_cast<Prepared*>(workspace);
   char* const memory = workspace + m * sizeof(Row);
   parallel_upto(m < 4 ? 1 : threads, m, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k) {
-      rows[k] = row_at<GROUP>(memory + k * row_bytes<GROUP>(depth), depth);
-      cut_row<GROUP, ZERO>(x + k * depth, depth, rows[k]);
-    }
+    for (int64_t k = begin; k < end; ++k) rows[k] = WAY::prepare(x + k * depth, memory + k * WAY::size(depth), depth);
   });
   auto some = [&]<int R, int M>(int64_t tile, int64_t row, count_of<R>, count_of<M>) {
-    const bool finite = tiles<BITS, GROUP, OFFSET, R, M>(codes + tile * tile_bytes, scale + tile * groups * ROWS,
-                                     OFFSET ? offset + tile * groups * ROWS : nullptr, depth, rows + row,
-                                     [&](int k, int r, vf v) { put_tile(tile + r, row + k, v); });
+    const bool finite = WAY::template some<R, M>(
+        codes + tile * tile_bytes, scale + tile * groups * ROWS, offset ? offset + tile * groups * ROWS : nullptr, depth,
+        rows + row, [&](int k, int r, vf v) { put_tile(tile + r, row + k, v); });
     if (!finite)
       for (int r = 0; r < R; ++r) in_float(tile + r, row, count_of<M>{});
   };
@@ -333,16 +327,43 @@ void product(const T* x, const uint8_t* codes, const S* scale, const S* offset, 
       if (rows[k].plain)
         for (int64_t t = begin; t < end; ++t) in_float(t, k, count_of<1>{});
   });
-#else
-  (void)workspace;
-  parallel_upto(threads, count, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t tile = begin; tile < end; ++tile) {
-      int64_t row = 0;
-      for (; row + 4 <= m; row += 4) in_float(tile, row, count_of<4>{});
-      for (; row < m; ++row) in_float(tile, row, count_of<1>{});
-    }
-  });
-#endif
+}
+
+// x: [m, depth] of T; out: [m, n] of O; activation: what happens to a vector of results before it is stored.
+template <class CODE, int GROUP, bool OFFSET, class T, class S, class B, class O, class F>
+void product(const T* x, const uint8_t* codes, const S* scale, const S* offset, const B* bias, O* out, int64_t m, int64_t n,
+             int64_t depth, char* workspace, int most_threads, const F& activation) {
+  const int64_t tile_bytes = depth / CHUNK * 64 * CODE::BITS, groups = depth / GROUP, count = ceil_div(n, ROWS);
+  auto put_tile = [&](int64_t tile, int64_t row, vf v) {
+    const int lanes = int(min<int64_t>(ROWS, n - tile * ROWS));
+    if (bias) v += load(bias + tile * ROWS, lanes);
+    store(out + row * n + tile * ROWS, activation(v), lanes);
+  };
+  auto in_float = [&]<int M>(int64_t tile, int64_t row, count_of<M>) {
+    const T* rows[M];
+    for (int k = 0; k < M; ++k) rows[k] = x + (row + k) * depth;
+    plain_tile<CODE, GROUP, OFFSET, M>(codes + tile * tile_bytes, scale + tile * groups * ROWS,
+                                       OFFSET ? offset + tile * groups * ROWS : nullptr, depth, rows,
+                                       [&](int k, vf v) { put_tile(tile, row + k, v); });
+  };
+  const int64_t work = m * n * depth;
+  const int threads = work < SMALL ? 1 : min(most_threads, max_threads());
+  auto tiled = [&]<class WAY>(WAY) {
+    by_tiles<WAY>(x, codes, scale, offset, m, count, depth, tile_bytes, groups, workspace, threads, put_tile, in_float);
+  };
+  if constexpr (is_exact<CODE, GROUP>) {
+    tiled(Exact<CODE, GROUP, OFFSET>{});
+  } else if constexpr (HAS_PERMUTES) {
+    tiled(Looked<CODE, GROUP, OFFSET>{});
+  } else {
+    parallel_upto(threads, count, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t tile = begin; tile < end; ++tile) {
+        int64_t row = 0;
+        for (; row + 4 <= m; row += 4) in_float(tile, row, count_of<4>{});
+        for (; row < m; ++row) in_float(tile, row, count_of<1>{});
+      }
+    });
+  }
 }
 
 }  // namespace kw::lowbit
