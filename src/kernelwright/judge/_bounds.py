@@ -131,6 +131,14 @@ def widen(expected: Expected, more: Sequence[torch.Tensor]) -> Expected:
     return Expected(value, eager, bound, free, finite)
 
 
+def exceeds(expected: Expected, other: torch.Tensor, share: float) -> bool:
+    """Is ``other``, a further float64 answer, anywhere off by more than a share of the bound?"""
+    if expected.bound is None:
+        return False
+    pairs = tiles(expected.value, expected.bound, real_view(other))
+    return any(bool((_difference(its, exact) > share * bound).any()) for exact, bound, its in pairs)
+
+
 def compare(expected: Expected, got: torch.Tensor) -> Comparison:
     """Compare a candidate's output of the right shape and dtype with the truth."""
     if got.is_complex():

@@ -20,13 +20,17 @@ _REORDERED = 64.0  # rounding bounds by which two runs of a deterministic refere
 
 @dataclass(frozen=True)
 class Health:
-    """What examining a reference found: the truth of the examined arguments, an ordinary answer, seconds and work."""
+    """What examining a reference found: the truth of the examined arguments, an ordinary answer, seconds and work.
+
+    ``oracle``: what a verdict should say about the truth's digits, if anything.
+    """
 
     truth: Truth
     answer: Answer
     eager_seconds: float
     exact_seconds: float
     cost: Cost
+    oracle: str
 
 
 def examine(truths: Truths, args: tuple[Any, ...], memory_limit: int) -> Health:
@@ -48,7 +52,8 @@ def examine(truths: Truths, args: tuple[Any, ...], memory_limit: int) -> Health:
     bad = [k for k, t in enumerate(first.tensors) if t.is_floating_point() and bool(t.isnan().any())]
     if finite and bad:
         raise ReferenceFailed(f"The reference of {name} returns NaN for its own, finite inputs (output {bad[0]}).")
-    return Health(truth, again, eager_seconds, exact_seconds, cost)
+    oracle, exact_seconds = truths.sharpen(truth, exact_seconds)
+    return Health(truth, again, eager_seconds, exact_seconds, cost, oracle)
 
 
 def _discover(truths: Truths, args: tuple[Any, ...]) -> Answer:

@@ -79,6 +79,7 @@ class Oracle:
             "state_bytes": size_of(list(reference.state.values())),
             "eager_seconds": health.eager_seconds,
             "exact_seconds": health.exact_seconds,
+            "oracle": health.oracle,
             "double_fault": self.runner.double_fault,
             "length": self.truths.length,
             "dynamic_sizes": default_sizes(task, self.given),

@@ -47,6 +47,7 @@ class Runner:
         self._double: Callable[..., Any] | None = None
         self.double_fault = ""
         self.narrow = False  # casts to half types inside (set by whoever watched a run)
+        self.wide = False  # exact answers need more digits than float64 has (set by whoever found that)
         self.state = State(reference.state)
 
     def discover(self, args: tuple[Any, ...], seed: int) -> Answer:
@@ -103,18 +104,29 @@ class Runner:
         return self._complete(answer, self.reference.state, work)
 
     def exact(self, args: tuple[Any, ...], seed: int, noise: float = 0.0, noise_seed: int = 0) -> Answer:
-        """In float64 (where that fails, see ``double_fault``, in its own precision), on values off by ``noise``."""
+        """In float64 (where that fails, see ``double_fault``, in its own precision), on values off by ``noise``.
+
+        On the values as they are: with 106 bits and rounded to float64, if the runner is set to ``wide``.
+        """
         generator = torch.Generator().manual_seed(noise_seed)
         if not self.double_fault:
             try:
-                return self._exact(args, seed, noise, generator)
+                return self._exact(args, seed, noise, generator, self._digits() if not noise else None)
             except Exception as error:  # the user's code: anything may come
                 if isinstance(error, MemoryError) or "allocate memory" in str(error):
                     raise
+                if self.wide and not noise:  # rather fewer digits than none
+                    self.wide = False
+                    return self.exact(args, seed)
                 self.double_fault = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
         self.restore()
         work = pytree.tree_map(lambda leaf: _perturbed(leaf, noise, generator, None), args)
         return self._complete(self._call(self.reference.call, work, seed), self.reference.state, work)
+
+    def _digits(self) -> AbstractContextManager[Any] | None:
+        from ._wide import Wide
+
+        return Wide() if self.wide else None
 
     def rounded(self, args: tuple[Any, ...], seed: int, noise_seed: int, dtype: torch.dtype) -> Answer:
         """In float64 with the roundings of another honest implementation's ``dtype`` (:class:`Rounding`)."""

@@ -17,7 +17,7 @@ text are rounded like all others: an honest kernel that multiplies by 0.9 multip
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,14 +66,14 @@ class Rounding(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        steps = _decomposition(func)
+        steps = decomposition(func)
         if steps is not None:
             with self:
                 return steps(*args, **kwargs)
         name = func.overloadpacket.__name__
         if name in _VARIANCES:
             with self:
-                return _variance(name, args[0], _asked(func, args, kwargs), one_pass=self.one_pass)
+                return variance(name, args[0], variance_asked(func, args, kwargs), one_pass=self.one_pass)
         if self.dtype != torch.float64 and name not in _SELECTS and name not in _STAYS:
             args, kwargs = [self._constant(a) for a in args], {k: self._constant(v) for k, v in kwargs.items()}
         mutates = func._schema.is_mutable
@@ -134,7 +134,7 @@ def _spread(u: torch.Tensor) -> torch.Tensor:
     return u.add_(u.sign(), alpha=0.5)
 
 
-def _asked(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[int], float, bool]:
+def variance_asked(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[int], float, bool]:
     """Dimensions, correction and keepdim of a variance, whichever of its three forms was called."""
     given = dict(zip((a.name for a in func._schema.arguments), args, strict=False)) | kwargs
     rank = args[0].dim()
@@ -143,7 +143,7 @@ def _asked(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[li
     return dims, 1.0 if correction is None else float(correction), bool(given.get("keepdim", False))
 
 
-def _variance(name: str, x: torch.Tensor, asked: tuple[list[int], float, bool], *, one_pass: bool) -> Any:
+def variance(name: str, x: torch.Tensor, asked: tuple[list[int], float, bool], *, one_pass: bool) -> Any:
     """Step by step, so that each step is rounded."""
     dims, correction, keepdim = asked
     mean = x.mean(dims, True)
@@ -171,7 +171,7 @@ def _partial_sums(
         count = torch.arange(1, result.shape[dim] + 1, dtype=torch.float64).view(shape)
         return result.square().cumsum(dim).div_(count).sqrt_()
     if name in ("sum", "mean"):
-        x, dims = args[0], _summed(args, kwargs)
+        x, dims = args[0], summed(args, kwargs)
         rest = [d for d in range(x.dim()) if d not in dims]
         flat = x.permute(rest + dims).reshape([x.shape[d] for d in rest] + [-1])
         scale = flat.shape[-1] if name == "mean" else 1
@@ -190,7 +190,7 @@ def _partial_sums(
 def _alike(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
     """Share of terms that equal the one before: their roundings go the same way and add up where others cancel."""
     if name in ("sum", "mean"):
-        dims = _summed(args, kwargs)
+        dims = summed(args, kwargs)
         return _repeats(args[0], dims[-1]) if dims else 0.0
     if name == "cumsum":
         return _repeats(args[0], int(args[1]))
@@ -198,7 +198,8 @@ def _alike(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
     return _repeats(a, -1) * _repeats(b, -2)
 
 
-def _summed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int]:
+def summed(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[int]:
+    """The dimensions of a sum or mean."""
     given = args[1] if len(args) > 1 and not isinstance(args[1], bool) else kwargs.get("dim")
     rank = args[0].dim()
     return [int(d) % rank for d in given] if given else list(range(rank))
@@ -222,8 +223,9 @@ def _walk(length: int) -> float:
     return 0.4 * (math.sqrt(min(length, _PIECE)) + math.sqrt(max(length / _PIECE, 1.0)))
 
 
-def _decomposition(func: Any) -> Callable[..., Any] | None:
-    if func.overloadpacket.__name__ not in _COMPOSITE:
+def decomposition(func: Any, more: Collection[str] = ()) -> Callable[..., Any] | None:
+    """The steps of an operator that consists of some; ``more``: names of others that shall be taken apart."""
+    if func.overloadpacket.__name__ not in _COMPOSITE and func.overloadpacket.__name__ not in more:
         return None
     from torch._decomp import decomposition_table
 

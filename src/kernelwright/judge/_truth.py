@@ -12,12 +12,15 @@ import torch
 
 from ..errors import ReferenceFailed
 from ._agree import agreement
-from ._bounds import Comparison, Expected, amplitude, compare, expect, widen
+from ._bounds import Comparison, Expected, amplitude, compare, exceeds, expect, widen
 from ._reference import Answer, ReductionLength, Runner, tensor_leaves
 
 RUN_SEED = 7  # the random stream of every run of the reference; a deterministic one does not look at it
 _LEAST_RUNS, _MOST_RUNS = 6, 16  # more runs before a value is called wrong
 _DEEP_SECONDS = 4.0  # the least number is run even if it takes longer
+_DOUBT = 1.0 / 16.0  # of a bound; where float64 itself may be off by more, more digits are asked
+_WIDE_SECONDS = 0.3  # that a truth with more digits may take: a heavy task has fewer cases, which costs more trust
+_LIKELY_LONGER = 20.0  # times float64's own seconds, at least
 _HOPELESS = 1e5  # errors beyond so many bounds are no accident of the bound
 
 
@@ -96,6 +99,28 @@ class Truths:
         if not truth.expected:
             self.runner.use_state(truth.state)
             self._hold(truth, self.runner.exact(truth.args, RUN_SEED))
+
+    def sharpen(self, truth: Truth, seconds: float) -> tuple[str, float]:
+        """Find out whether float64 is exact enough to be the oracle, and from now on take more digits where it is not.
+
+        ``seconds``: what this truth took in float64. Returns what a verdict should say about it, "" mostly, and the
+        seconds that a truth takes from now on.
+        """
+        if self.runner.double_fault or seconds > _WIDE_SECONDS:
+            return "", seconds
+        moved = self.runner.exact(truth.args, RUN_SEED, amplitude(torch.float64, self.length), 1).tensors
+        if len(moved) != len(truth.expected):
+            return "", seconds
+        if not any(exceeds(e, t, _DOUBT) for e, t in zip(truth.expected, moved, strict=True)):
+            return "", seconds
+        if seconds * _LIKELY_LONGER <= _WIDE_SECONDS:
+            self.runner.wide, start = True, time.perf_counter()
+            self._hold(truth, self.runner.exact(truth.args, RUN_SEED))
+            took = time.perf_counter() - start
+            self.runner.wide &= took <= _WIDE_SECONDS
+            if self.runner.wide:
+                return "The oracle has 106 bits: float64 alone could be off by a good part of a bound.", took
+        return "Float64 itself could be off by a good part of a bound here; more digits would take too long.", seconds
 
     def _hold(self, truth: Truth, exact: Answer) -> None:
         if len(exact.tensors) != len(truth.eager.tensors):

@@ -132,7 +132,9 @@ class _Trial:
             return Verdict("unjudged", f"No element of the outputs of {name} could be compared.", "reference")
         if self.sizes_tried and not self.sizes_passed:
             return Verdict("unjudged", f"The reference of {name} runs at no other size of its box.", "reference")
-        return Verdict("accepted", repeated=self.repeated, varied=self.varied)
+        oracle = str(self.session.facts["oracle"])
+        notes = (oracle,) if oracle else ()
+        return Verdict("accepted", repeated=self.repeated, varied=self.varied, notes=notes)
 
     def _one_ahead(self) -> Iterator[Case]:
         """The cases; while one is tried, ``following`` is the next. Seeds of single sets are drawn by then."""
@@ -150,7 +152,7 @@ class _Trial:
         yield Case(("given",), needed=True)
         # The same arguments before and after others: a result that was remembered, or overwritten later, is wrong.
         small = not self.heavy and int(self.session.facts["output_bytes"]) <= _AGAIN_BYTES
-        again = _AGAIN if small else _AGAIN[:3]
+        again: tuple[int, ...] = _AGAIN if small else _AGAIN[:3]
         if self.session.facts["changed_args"]:  # arguments changed in place are used up
             again = _AGAIN[:2]
         other, seed = self._shared() if self.heavy else ("normal", 0)
