@@ -58,13 +58,39 @@ def test_fewer_bits_are_further_off(model: torch.nn.Module) -> None:
     assert errors == sorted(errors)
 
 
+def test_a_model_of_sign_planes_computes_what_they_mean(model: torch.nn.Module) -> None:
+    x = torch.randn(5, 64)
+    made = kn.quantize(copy.deepcopy(model), bits=2, group_size=32, method="binary")
+    assert made[0].tiled
+    with torch.no_grad():
+        for _ in range(2):  # the second call takes the quick way
+            torch.testing.assert_close(made(x), meant(made, x), rtol=1e-4, atol=1e-4)
+    worse = kn.quantize(copy.deepcopy(model), bits=2, group_size=32)
+
+    def off(other: torch.nn.Module) -> float:
+        return float((other[0].dequantize() - model[0].weight.detach()).square().mean())
+
+    assert off(made) < 0.8 * off(worse)
+
+
+def test_sign_planes_in_odd_groups_are_dequantised() -> None:
+    layer = torch.nn.Linear(48, 8)
+    made = kn.quantize(layer, bits=1, group_size=24, method="binary")
+    x = torch.randn(3, 48, requires_grad=True)
+    y = made(x)
+    torch.testing.assert_close(y, torch.nn.functional.linear(x, made.dequantize(), layer.bias))
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, made.dequantize().sum(0).expand(3, -1))
+
+
+@pytest.mark.parametrize("options", [{"bits": 4}, {"bits": 2, "method": "binary"}], ids=["integers", "planes"])
 @pytest.mark.parametrize("how", ["torch", "safetensors"])
-def test_saving_and_loading(model: torch.nn.Module, tmp_path: Path, how: str) -> None:
-    other = kn.quantize(copy.deepcopy(model), bits=4, group_size=32)
+def test_saving_and_loading(model: torch.nn.Module, tmp_path: Path, how: str, options: dict) -> None:
+    other = kn.quantize(copy.deepcopy(model), group_size=32, **options)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1)
-    kn.quantize(model, bits=4, group_size=32)
+    kn.quantize(model, group_size=32, **options)
     if how == "torch":
         torch.save(model.state_dict(), tmp_path / "model")
         other.load_state_dict(torch.load(tmp_path / "model"))
@@ -128,7 +154,9 @@ def test_a_bare_layer_is_replaced() -> None:
     ("change", "sentence"),
     [
         ({"method": "awq"}, "method is 'awq', which is none of nearest"),
-        ({"bits": 1}, "bits is 1; weights are quantised to 2 to 8 bits"),
+        ({"bits": 1}, "bits is 1; weights are quantised to 2 to 8 bits, to one bit by method 'binary'"),
+        ({"bits": 9, "method": "binary"}, "bits is 9; weights are quantised to 1 to 8 bits"),
+        ({"kind": "u4", "method": "binary"}, "kind is 'u4'; method 'binary' has sign planes"),
         ({"method": "gptq"}, "calibration is None"),
         ({"kind": "e9m9"}, "dtype is 'e9m9'"),
     ],

@@ -1,4 +1,4 @@
-"""A proposer for families that know one way to compute something."""
+"""A proposer for families that know one way to compute something, or a few."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ..targets.plan import Candidate
 
 
 class SingleProposer:
-    """Proposes one candidate, once."""
+    """Proposes its candidates, each once, and is done."""
 
     notes: Sequence[str] = ()
 
-    def __init__(self, candidate: Candidate) -> None:
-        self._left = [candidate]
+    def __init__(self, *candidates: Candidate) -> None:
+        self._left = list(candidates)
 
     def propose(self, count: int) -> list[Candidate]:
         """At most ``count`` new candidates."""

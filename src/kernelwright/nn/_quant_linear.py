@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import torch
 
-from ..kernels.lowbit import MOST_ROWS, Product, QuantTensor, TiledWeight, dt, round_to_nearest, tile, tileable
-from ..ops import lowbit_matmul, prepare
+from ..kernels.lowbit import (
+    MOST_ROWS,
+    BinaryTensor,
+    QuantTensor,
+    TiledBinary,
+    TiledWeight,
+    dt,
+    round_to_nearest,
+    tile,
+    tile_binary,
+    tileable,
+    tileable_binary,
+    to_binary,
+)
+from ..ops import LowBitWeight, lowbit_matmul, prepare, product_of
 from ..search import Kernel
+
+_BINARY = "binary"  # the kind of a layer whose weight is a sum of sign planes
 
 
 class QuantLinear(torch.nn.Module):
     """``activation(x @ weight.T + bias)`` with a low-bit weight, in place of ``torch.nn.Linear``.
 
-    The weight's parts are buffers (``codes``, ``scale``, ``offset``), so the layer moves, saves and loads like any
-    other, with ``torch.save`` and safetensors alike; the bias is a parameter. Gradients flow to the input and the bias
-    (for adapters beside a frozen weight).
+    The weight's parts are buffers (``codes``, ``scale``, ``offset``; of binary coding the planes, their scales and the
+    offset), so the layer moves, saves and loads like any other, with ``torch.save`` and safetensors alike; the bias is
+    a parameter. Gradients flow to the input and the bias (for adapters beside a frozen weight).
 
     >>> layer = QuantLinear.of(torch.nn.Linear(64, 32), "u4", group_size=32)
     >>> layer(torch.randn(3, 64)).shape
@@ -25,15 +40,27 @@ class QuantLinear(torch.nn.Module):
     scale: torch.Tensor
     offset: torch.Tensor | None
 
-    def __init__(self, weight: QuantTensor, bias: torch.Tensor | None = None, *, activation: str | None = None) -> None:
+    def __init__(
+        self, weight: QuantTensor | BinaryTensor, bias: torch.Tensor | None = None, *, activation: str | None = None
+    ) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        self.kind, self.group_size, self.activation = weight.kind.name, weight.group_size, activation
-        self.tiled = tileable(weight)
-        parts: QuantTensor | TiledWeight = tile(weight) if self.tiled else weight
-        self.register_buffer("codes", parts.codes if isinstance(parts, TiledWeight) else parts.packed)
-        self.register_buffer("scale", parts.scale)
-        self.register_buffer("offset", parts.offset)
+        self.group_size, self.activation = weight.group_size, activation
+        if isinstance(weight, QuantTensor) and weight.kind.kind == "sign":
+            weight = to_binary(weight)
+        if isinstance(weight, BinaryTensor):
+            self.kind, self.tiled = _BINARY, tileable_binary(weight)
+            laid = tile_binary(weight) if self.tiled else weight
+            codes, scale = laid.codes if isinstance(laid, TiledBinary) else laid.planes, laid.alpha
+            offset = laid.offset
+        else:
+            self.kind, self.tiled = weight.kind.name, tileable(weight)
+            tiles = tile(weight) if self.tiled else weight
+            codes = tiles.codes if isinstance(tiles, TiledWeight) else tiles.packed
+            scale, offset = tiles.scale, tiles.offset
+        self.register_buffer("codes", codes)
+        self.register_buffer("scale", scale)
+        self.register_buffer("offset", offset)
         self.bias = None if bias is None else torch.nn.Parameter(bias.detach().clone())
         self._served: dict[torch.dtype, Kernel] = {}
 
@@ -45,15 +72,19 @@ class QuantLinear(torch.nn.Module):
         return QuantLinear(round_to_nearest(linear.weight, kind, group_size), linear.bias, activation=activation)
 
     @property
-    def weight(self) -> QuantTensor | TiledWeight:
+    def weight(self) -> LowBitWeight:
         """The weight as the operations take it."""
         shape = (self.out_features, self.in_features)
-        made = TiledWeight if self.tiled else QuantTensor
-        return made(self.codes, self.scale, self.offset, dt(self.kind), shape, self.group_size)
+        parts = (self.codes, self.scale, self.offset)
+        if self.kind == _BINARY:
+            return (TiledBinary if self.tiled else BinaryTensor)(*parts, shape, self.group_size)
+        return (TiledWeight if self.tiled else QuantTensor)(*parts, dt(self.kind), shape, self.group_size)
 
     def dequantize(self) -> torch.Tensor:
         """The weight that is meant: float32, ``[out_features, in_features]``."""
         weight = self.weight
+        if isinstance(weight, TiledBinary):
+            return weight.binary().dequantize()
         return (weight.quantized() if isinstance(weight, TiledWeight) else weight).dequantize()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -69,8 +100,8 @@ class QuantLinear(torch.nn.Module):
         bias = None if self.bias is None else self.bias.to(x.dtype)
         weight = self.weight
         y = lowbit_matmul(x, weight, bias, self.activation)
-        if isinstance(weight, TiledWeight):
-            self._served[x.dtype] = prepare(Product.of(weight, x.dtype, bias is not None, self.activation))
+        if isinstance(weight, TiledWeight | TiledBinary):
+            self._served[x.dtype] = prepare(product_of(weight, x.dtype, bias is not None, self.activation))
         return y
 
     def _parts(self, dtype: torch.dtype) -> list[torch.Tensor]:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 
 from ..errors import LowBitInvalid
-from ..kernels.lowbit import QuantTensor, gptq, half_quadratic, round_to_nearest
+from ..kernels.lowbit import BinaryTensor, QuantTensor, binary_code, gptq, half_quadratic, round_to_nearest
 from ._quant_linear import QuantLinear
 
 log = logging.getLogger("kernelwright")
 
-_METHODS = ("nearest", "clip", "half-quadratic", "gptq")
+_METHODS = ("nearest", "clip", "half-quadratic", "gptq", "binary")
 _MOST_VECTORS = 4096  # of a layer's inputs that are kept for GPTQ
 
 
@@ -32,22 +32,18 @@ def quantize(
 
     ``bits``: 2 to 8, unsigned with offsets; ``kind`` names another type instead ("i4", "e2m1", ...). ``group_size``:
     inputs that share a scale (None: the whole row; a row that it does not divide takes the whole row, and a line of the
-    log says so). ``method``: "nearest", "clip" (ranges searched), "half-quadratic" or "gptq", which runs the model on
-    ``calibration`` (inputs, each a tensor, a tuple or a dict of arguments). ``skip``: layers to leave as they are.
+    log says so). ``method``: "nearest", "clip" (ranges searched), "half-quadratic", "gptq", which runs the model on
+    ``calibration`` (inputs, each a tensor, a tuple or a dict of arguments), or "binary": ``bits`` (1 to 8) sign planes
+    in place of integers, which pays at one to three bits. ``skip``: layers to leave as they are.
 
     >>> model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 8))
     >>> quantize(model, bits=4, group_size=32)(torch.randn(2, 64)).shape
     torch.Size([2, 8])
 
-    Raises ``LowBitInvalid`` for a method that does not exist, "gptq" without calibration, or weights that are not
-    finite.
+    Raises ``LowBitInvalid`` for a method that does not exist, "gptq" without calibration, "binary" with a type, or
+    weights that are not finite.
     """
-    if method not in _METHODS:
-        raise LowBitInvalid(f"method is {method!r}, which is none of {', '.join(_METHODS)}.")
-    if kind is None and not 2 <= bits <= 8:
-        raise LowBitInvalid(f"bits is {bits}; weights are quantised to 2 to 8 bits.")
-    if method == "gptq" and calibration is None:
-        raise LowBitInvalid("calibration is None; method 'gptq' needs inputs to run the model on.")
+    _check(bits, method, kind, calibration)
     layers = {
         name: layer
         for name, layer in model.named_modules()
@@ -56,12 +52,32 @@ def quantize(
     seen = _inputs_of(model, layers, calibration) if calibration is not None and method == "gptq" else {}
     for name, layer in layers.items():
         size = _group_size(name, layer, group_size)
-        weight = _quantised(layer.weight, kind or f"u{bits}", size, method, seen.pop(name, None))
-        made = QuantLinear(weight, layer.bias)
+        made = QuantLinear(_coded(layer.weight, bits, kind, size, method, seen.pop(name, None)), layer.bias)
         if layer is model:
             return made
         _replace(model, name, made)
     return model
+
+
+def _check(bits: int, method: str, kind: str | None, calibration: object) -> None:
+    if method not in _METHODS:
+        raise LowBitInvalid(f"method is {method!r}, which is none of {', '.join(_METHODS)}.")
+    if method == "binary" and kind is not None:
+        raise LowBitInvalid(f"kind is {kind!r}; method 'binary' has sign planes, no type: bits says how many.")
+    least = 1 if method == "binary" else 2
+    if kind is None and not least <= bits <= 8:
+        better = ", to one bit by method 'binary'" if bits == 1 else ""
+        raise LowBitInvalid(f"bits is {bits}; weights are quantised to {least} to 8 bits{better}.")
+    if method == "gptq" and calibration is None:
+        raise LowBitInvalid("calibration is None; method 'gptq' needs inputs to run the model on.")
+
+
+def _coded(
+    weight: torch.Tensor, bits: int, kind: str | None, size: int, method: str, inputs: torch.Tensor | None
+) -> QuantTensor | BinaryTensor:
+    if method == "binary":
+        return binary_code(weight, bits, size)
+    return _quantised(weight, kind or f"u{bits}", size, method, inputs)
 
 
 def _quantised(weight: torch.Tensor, kind: str, size: int, method: str, inputs: torch.Tensor | None) -> QuantTensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._lowbit import lowbit_matmul, prepare
+from ._lowbit import LowBitWeight, lowbit_matmul, prepare, product_of
 from ._pairwise import (
     LazyMatrix,
     Pairs,
@@ -20,6 +20,7 @@ from ._pairwise_run import watching
 
 __all__ = [
     "LazyMatrix",
+    "LowBitWeight",
     "Pairs",
     "arccos",
     "cosine",
@@ -32,5 +33,6 @@ __all__ = [
     "pairs",
     "polynomial",
     "prepare",
+    "product_of",
     "watching",
 ]

@@ -15,40 +15,54 @@ from ..kernels import SingleProposer
 from ..kernels.lowbit import (
     ACTIVATIONS,
     MOST_ROWS,
+    BinaryTensor,
+    LutProduct,
     Product,
     QuantTensor,
+    TiledBinary,
     TiledWeight,
     candidate,
     check_activation,
+    check_floats,
+    lut_candidate,
     tile,
+    tile_binary,
     tileable,
+    tileable_binary,
+    to_binary,
 )
 from ..search import Effort, Kernel, find
+from ..targets.plan import Candidate
 from ..task import DynamicSize, from_callable
 
 log = logging.getLogger("kernelwright")
 
+LowBitWeight = QuantTensor | TiledWeight | BinaryTensor | TiledBinary
+"""What products are computed with: of integers or small floats, or of sign planes; as it is stored, or laid out."""
+
 _BUDGET = 60.0  # seconds for a product that this machine has not seen yet
-_EFFORT = Effort(0, 1, 0.3, 0.7, ())  # one candidate beside dequantising; compiling that would take longer than judging
+_EFFORT = Effort(0, 2, 0.3, 0.7, ())  # at most two beside dequantising; compiling that would take longer than judging
 _EXAMPLE_ROWS = 4
-_kernels: dict[Product, Kernel] = {}
+_kernels: dict[Product | LutProduct, Kernel] = {}
+_told: set[str] = set()
 _lock = threading.Lock()
 
 
 def lowbit_matmul(
     x: torch.Tensor,
-    qweight: QuantTensor | TiledWeight,
+    qweight: LowBitWeight,
     bias: torch.Tensor | None = None,
     activation: str | None = None,
 ) -> torch.Tensor:
     """``activation(x @ qweight.T + bias)``: x ``[..., K]``, result ``[..., N]``, both float32, bfloat16 or float16.
 
-    ``activation``: None, "relu", "silu" or "gelu". A :class:`TiledWeight` (``kernels.lowbit.tile``) is used as it is,
-    a :class:`QuantTensor` is laid out anew in each call. The kernel comes from the archive; the first product of its
-    kind on a machine is searched for and judged, which takes some seconds. Gradients flow to ``x`` and ``bias``.
+    ``activation``: None, "relu", "silu" or "gelu". What was laid out (``kernels.lowbit.tile``, ``tile_binary``) is used
+    as it is, a :class:`QuantTensor` or :class:`BinaryTensor` is laid out anew in each call. The kernel comes from the
+    archive; the first product of its kind on a machine is searched for and judged, which takes some seconds. Gradients
+    flow to ``x`` and ``bias``.
 
-    Types that tiles do not hold (small floats, groups that are no multiples of 32) are dequantised and multiplied by
-    PyTorch. Raises ``LowBitInvalid`` when the arguments do not fit.
+    What tiles do not hold (small floats, groups that are no multiples of 32) is dequantised and multiplied by PyTorch,
+    and the log says so. Raises ``LowBitInvalid`` when the arguments do not fit.
 
     >>> from kernelwright.kernels.lowbit import round_to_nearest, tile
     >>> weight = torch.randn(32, 64)
@@ -58,12 +72,12 @@ def lowbit_matmul(
     """
     _check(x, qweight, bias)
     check_activation(activation)
-    if isinstance(qweight, QuantTensor) and not tileable(qweight):
-        return _dequantised(x, qweight, bias, activation)
-    weight = qweight if isinstance(qweight, TiledWeight) else tile(qweight)
-    product = Product.of(weight, x.dtype, bias is not None, activation)
+    weight = _laid_out(qweight)
+    if isinstance(weight, QuantTensor | BinaryTensor):
+        return _dequantised(x, weight, bias, activation)
+    product = product_of(weight, x.dtype, bias is not None, activation)
     flat = x.reshape(-1, x.shape[-1]).contiguous()
-    arguments = product.arguments(flat, weight, bias)
+    arguments = product.arguments(flat, weight, bias)  # type: ignore[arg-type]  # product_of pairs them
     if torch.is_grad_enabled() and any(part.requires_grad for part in arguments if part.is_floating_point()):
         y = _Differentiable.apply(product, *arguments)
     else:
@@ -71,7 +85,16 @@ def lowbit_matmul(
     return y.reshape(*x.shape[:-1], product.rows)
 
 
-def prepare(product: Product) -> Kernel:
+def product_of(
+    weight: TiledWeight | TiledBinary, dtype: torch.dtype, has_bias: bool, activation: str | None
+) -> Product | LutProduct:
+    """The task of a product: what :func:`prepare` takes."""
+    if isinstance(weight, TiledBinary):
+        return LutProduct.of(weight, dtype, has_bias, activation)
+    return Product.of(weight, dtype, has_bias, activation)
+
+
+def prepare(product: Product | LutProduct) -> Kernel:
     """The kernel of a product: from this process, from the archive, or searched for now."""
     with _lock:
         if product not in _kernels:
@@ -79,32 +102,34 @@ def prepare(product: Product) -> Kernel:
         return _kernels[product]
 
 
-def _search(product: Product) -> Kernel:
-    example = _example(product)
-    name = f"lowbit_{product.bits}bit_{product.rows}x{product.columns}"
-    task = from_callable(product, example, name=name, dynamic=(DynamicSize(0, 0, 1, MOST_ROWS),))
+def _laid_out(weight: LowBitWeight) -> LowBitWeight:
+    """The weight in tiles, or as it is where tiles do not hold it."""
+    if isinstance(weight, QuantTensor) and weight.kind.kind == "sign":
+        weight = to_binary(weight)
+    if isinstance(weight, QuantTensor) and tileable(weight):
+        return tile(weight)
+    if isinstance(weight, BinaryTensor) and tileable_binary(weight):
+        return tile_binary(weight)
+    return weight
+
+
+def _search(product: Product | LutProduct) -> Kernel:
+    kind = f"{product.bits}planes" if isinstance(product, LutProduct) else product.kind
+    name = f"lowbit_{kind}_{product.rows}x{product.columns}"
+    dynamic = (DynamicSize(0, 0, 1, MOST_ROWS),)
+    task = from_callable(product, product.example(_EXAMPLE_ROWS), name=name, dynamic=dynamic)
     task = replace(task, key=repr(product))  # what is pickled differs from process to process
     with Archive(None) as archive:
-        outcome = find(task, lambda: SingleProposer(candidate(product)), _EFFORT, _BUDGET, archive=archive)
+        outcome = find(task, lambda: SingleProposer(*_candidates(product)), _EFFORT, _BUDGET, archive=archive)
     log.info("%s: %s", name, outcome.reason or outcome.status)
     return Kernel(outcome, product, {})
 
 
-def _example(product: Product) -> tuple[torch.Tensor, ...]:
-    """Inputs of the right shapes whose values do not matter: the judge draws its own."""
-    generator = torch.Generator().manual_seed(0)
-    codes = torch.randint(0, 2**product.bits, (product.rows, product.columns), generator=generator, dtype=torch.uint8)
-    groups = (product.rows, product.columns // product.group_size)
-    scale = torch.rand(groups, generator=generator).add(0.5).to(product.scales)
-    offset = torch.randn(groups, generator=generator).to(product.scales) if product.has_offset else None
-    kind = f"{'i' if product.zero else 'u'}{product.bits}"
-    weight = tile(QuantTensor.of_codes(codes, scale, offset, kind, product.group_size))
-    x = torch.randn(_EXAMPLE_ROWS, product.columns, generator=generator).to(product.dtype)
-    bias = torch.randn(product.rows, generator=generator).to(product.dtype) if product.has_bias else None
-    return product.arguments(x, weight, bias)
+def _candidates(product: Product | LutProduct) -> list[Candidate]:
+    return [lut_candidate(product)] if isinstance(product, LutProduct) else [candidate(product)]
 
 
-def _run(product: Product, arguments: tuple[torch.Tensor, ...]) -> torch.Tensor:
+def _run(product: Product | LutProduct, arguments: tuple[torch.Tensor, ...]) -> torch.Tensor:
     x, *weight = arguments
     if x.shape[0] == 0:
         return x.new_empty(0, product.rows)
@@ -118,7 +143,7 @@ class _Differentiable(torch.autograd.Function):
     """The kernel forward; backward the reference's own gradients, in whatever asks for them."""
 
     @staticmethod
-    def forward(ctx: Any, product: Product, *arguments: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, product: Product | LutProduct, *arguments: torch.Tensor) -> torch.Tensor:
         ctx.product = product
         ctx.save_for_backward(*arguments)
         return _run(product, arguments)
@@ -135,16 +160,23 @@ class _Differentiable(torch.autograd.Function):
 
 
 def _dequantised(
-    x: torch.Tensor, weight: QuantTensor, bias: torch.Tensor | None, activation: str | None
+    x: torch.Tensor, weight: QuantTensor | BinaryTensor, bias: torch.Tensor | None, activation: str | None
 ) -> torch.Tensor:
+    kind = weight.kind.name if isinstance(weight, QuantTensor) else f"{weight.bits} sign planes"
+    reason = f"{kind} in groups of {weight.group_size}"
+    if reason not in _told:
+        _told.add(reason)
+        log.warning("lowbit_matmul: there are no tiles for %s; PyTorch multiplies with the dequantised weight.", reason)
     wide = torch.nn.functional.linear(x.float(), weight.dequantize(), None if bias is None else bias.float())
     return ACTIVATIONS[activation][0](wide).to(x.dtype)
 
 
 def _check(x: torch.Tensor, qweight: object, bias: torch.Tensor | None) -> None:
-    if not isinstance(qweight, QuantTensor | TiledWeight):
-        raise LowBitInvalid(f"qweight is a {type(qweight).__name__}; it is a QuantTensor or a TiledWeight.")
+    if not isinstance(qweight, LowBitWeight):
+        known = "a QuantTensor, a TiledWeight, a BinaryTensor or a TiledBinary"
+        raise LowBitInvalid(f"qweight is a {type(qweight).__name__}; it is {known}.")
     rows, columns = qweight.shape
+    check_floats(x=x.dtype)
     if not x.ndim or x.shape[-1] != columns:
         raise LowBitInvalid(f"x has shape {tuple(x.shape)}; its last axis must be the weight's {columns} inputs.")
     if bias is not None and (tuple(bias.shape) != (rows,) or bias.dtype != x.dtype):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ._binary import binary_code
 from ._checkpoints import from_affine, from_awq, from_gptq, to_awq, to_gptq
-from ._entry import ACTIVATIONS, MOST_ROWS, check_activation
+from ._entry import ACTIVATIONS, MOST_ROWS, check_activation, check_floats
 from ._gguf import GgufFile, GgufTensor, open_gguf
-from ._lut import LutProduct, TiledBinary, lut_candidate, tile_binary
+from ._lut import LutProduct, TiledBinary, lut_candidate, tile_binary, tileable_binary
 from ._pack import pack, packed_size, unpack
 from ._product import Product, candidate
 from ._quantise import gptq, half_quadratic, round_to_nearest
@@ -31,6 +31,7 @@ __all__ = [
     "binary_code",
     "candidate",
     "check_activation",
+    "check_floats",
     "compress",
     "dt",
     "expand",
@@ -47,6 +48,7 @@ __all__ = [
     "tile",
     "tile_binary",
     "tileable",
+    "tileable_binary",
     "to_awq",
     "to_binary",
     "to_gptq",

@@ -42,9 +42,14 @@ class TiledBinary:
         return BinaryTensor(planes, alpha.contiguous(), offset, self.shape, self.group_size)
 
 
+def tileable_binary(weight: BinaryTensor) -> bool:
+    """Whether :func:`tile_binary` takes it: groups of whole chunks."""
+    return weight.group_size % CHUNK == 0
+
+
 def tile_binary(weight: BinaryTensor) -> TiledBinary:
     """Lay a matrix out in tiles. Raises ``LowBitInvalid`` for groups that are no whole chunks of 32."""
-    if weight.group_size % CHUNK:
+    if not tileable_binary(weight):
         raise LowBitInvalid(f"the weight is in groups of {weight.group_size}; tables take whole chunks of {CHUNK}.")
     rows, columns = weight.shape
     more = -rows % ROWS
@@ -116,6 +121,19 @@ class LutProduct:
         """What :meth:`__call__` and the kernel take."""
         parts = (weight.offset if self.has_offset else None, bias if self.has_bias else None)
         return (x, weight.codes, weight.alpha, *(part for part in parts if part is not None))
+
+    def example(self, rows: int) -> tuple[torch.Tensor, ...]:
+        """Arguments of the right shapes, the same each time; a judge draws its own values."""
+        generator = torch.Generator().manual_seed(0)
+        bytes_of_row = self.columns // 8
+        planes = torch.randint(0, 256, (self.bits, self.rows, bytes_of_row), generator=generator, dtype=torch.uint8)
+        groups = (self.rows, self.columns // self.group_size)
+        alpha = torch.rand(self.bits, *groups, generator=generator).add(0.5).to(self.scales)
+        offset = torch.randn(groups, generator=generator).to(self.scales) if self.has_offset else None
+        weight = tile_binary(BinaryTensor(planes, alpha, offset, (self.rows, self.columns), self.group_size))
+        x = torch.randn(rows, self.columns, generator=generator).to(self.dtype)
+        bias = torch.randn(self.rows, generator=generator).to(self.dtype) if self.has_bias else None
+        return self.arguments(x, weight, bias)
 
 
 def lut_candidate(product: LutProduct) -> Candidate:

@@ -15,9 +15,7 @@ from ._types import LowBitType, dt
 def check_groups(shape: Sequence[int], group_size: int) -> None:
     """Raise ``LowBitInvalid`` unless the matrix has elements and its rows fall into whole groups."""
     if len(shape) != 2 or 0 in shape:
-        raise LowBitInvalid(
-            f"the weight has shape {tuple(shape)}; a matrix of at least one row and column is quantised."
-        )
+        raise LowBitInvalid(f"the weight has shape {tuple(shape)}; it is a matrix of at least one row and one column.")
     if group_size < 1 or shape[1] % group_size:
         raise LowBitInvalid(f"group_size is {group_size}, which does not divide the {shape[1]} inputs of a row.")
 
@@ -45,11 +43,8 @@ class QuantTensor:
 
     def __post_init__(self) -> None:
         rows, columns = self.shape
-        groups = (rows, -(-columns // self.group_size) if self.group_size > 0 else 0)
-        if self.group_size < 1 or columns % self.group_size:
-            raise LowBitInvalid(
-                f"group_size is {self.group_size}, which does not divide the {columns} inputs of a row."
-            )
+        check_groups(self.shape, self.group_size)
+        groups = (rows, columns // self.group_size)
         want = (rows, packed_size(columns, self.kind.bits))
         if self.packed.dtype != torch.uint8 or tuple(self.packed.shape) != want:
             raise LowBitInvalid(
@@ -137,11 +132,10 @@ class BinaryTensor:
 
     def __post_init__(self) -> None:
         rows, columns = self.shape
-        if self.group_size < 1 or columns % self.group_size:
-            raise LowBitInvalid(
-                f"group_size is {self.group_size}, which does not divide the {columns} inputs of a row."
-            )
+        check_groups(self.shape, self.group_size)
         count, groups = self.planes.shape[0], columns // self.group_size
+        if not 1 <= count <= 8:
+            raise LowBitInvalid(f"planes are {count} sign planes; a weight has 1 to 8.")
         want = {
             "planes": (self.planes, (count, rows, packed_size(columns, 1))),
             "alpha": (self.alpha, (count, rows, groups)),
@@ -152,7 +146,11 @@ class BinaryTensor:
                 raise LowBitInvalid(
                     f"{name} has shape {tuple(part.shape)}; for {rows} rows of {columns} it is {shape}."
                 )
-            if part is not None and part.is_floating_point() and not part.isfinite().all():
+            if part is None or name == "planes":
+                continue
+            if not part.is_floating_point():
+                raise LowBitInvalid(f"{name} is {part.dtype}; scales and offsets are floating.")
+            if not part.isfinite().all():
                 raise LowBitInvalid(f"{name} holds NaN or infinity; every group needs finite ones.")
         if self.planes.dtype != torch.uint8:
             raise LowBitInvalid(f"planes are {self.planes.dtype}; bits are packed in torch.uint8.")
@@ -175,8 +173,11 @@ class BinaryTensor:
 def to_binary(weight: QuantTensor) -> BinaryTensor:
     """An integer tensor as binary coding, exactly: ``alpha_i = s 2**(i-1)``, the offset moves by ``s (2**q - 1) / 2``.
 
-    Source: LUT-GEMM (arXiv 2206.09557), equations 9-11. Raises ``LowBitInvalid`` for a type that is no integer.
+    Signs are one plane as they are. Source: LUT-GEMM (arXiv 2206.09557), equations 9-11. Raises ``LowBitInvalid`` for
+    small floats.
     """
+    if weight.kind.kind == "sign":
+        return BinaryTensor(weight.packed[None], weight.scale[None], weight.offset, weight.shape, weight.group_size)
     if weight.kind.kind not in ("int", "uint"):
         raise LowBitInvalid(f"the weight's type is {weight.kind.name}; only integers are sums of equally spaced bits.")
     bits = weight.kind.bits
