@@ -70,6 +70,10 @@ def test_specs_of_the_three_parts_are_apart_and_the_same_each_time() -> None:
     parts = Lesson().specs
     assert len({s for part in parts for s in part}) == sum(len(part) for part in parts)
     assert parts == Lesson().specs
+    tuned = Lesson(tuning=True).specs
+    assert tuned[:2] == parts[:2]
+    assert tuned[2]
+    assert not set(tuned[2]) & {s for part in parts for s in part}
     assert len(draw_specs(0, 30, (1,))) == 30
 
 

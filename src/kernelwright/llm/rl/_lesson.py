@@ -6,6 +6,7 @@ import random
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ class Lesson:
     """What is learnt: how many specs to imitate, to be rewarded for and to be examined on (no two of them the same).
 
     ``delegating``: the share of answers to imitate that leave the work to PyTorch, as texts found in the wild do.
-    ``rules``: whether the reward demands Triton.
+    ``rules``: whether the reward demands Triton. ``tuning``: examine on a fourth set, that settings may be chosen on.
     """
 
     imitated: int = 300
@@ -32,6 +33,7 @@ class Lesson:
     examined: int = 60
     delegating: float = 0.2
     rules: bool = True
+    tuning: bool = False
     seed: int = 0
     width: int = 160
     layers: int = 4
@@ -40,10 +42,16 @@ class Lesson:
 
     @property
     def specs(self) -> tuple[list[Spec], list[Spec], list[Spec]]:
-        """To imitate: short ones; to be rewarded for and examined on: longer ones too. The same for every seed."""
-        imitated = draw_specs(1, self.imitated, (1, 2))
-        rewarded = draw_specs(2, self.rewarded, (1, 2, 3), imitated)
-        return imitated, rewarded, draw_specs(3, self.examined, (2, 3), [*imitated, *rewarded])
+        """To imitate, to be rewarded for, to be examined on: the same for every seed."""
+        return _specs(self.imitated, self.rewarded, self.examined, self.tuning)
+
+
+@lru_cache(maxsize=8)
+def _specs(imitated: int, rewarded: int, examined: int, tuning: bool) -> tuple[list[Spec], list[Spec], list[Spec]]:
+    first = draw_specs(1, imitated, (1, 2, 3))
+    second = draw_specs(2, rewarded, (1, 2, 3), first)
+    third = draw_specs(3, examined, (2, 3), [*first, *second])
+    return first, second, draw_specs(4, examined, (2, 3), [*first, *second, *third]) if tuning else third
 
 
 @dataclass(frozen=True)
