@@ -24,6 +24,8 @@ from ..kernels.lowbit import (
     candidate,
     check_activation,
     check_floats,
+    counts_candidate,
+    looks_up,
     lut_candidate,
     tile,
     tile_binary,
@@ -42,7 +44,7 @@ LowBitWeight = QuantTensor | TiledWeight | BinaryTensor | TiledBinary
 
 _BUDGET = 60.0  # seconds for a product that this machine has not seen yet
 _EFFORT = Effort(0, 2, 0.3, 0.7, ())  # at most two beside dequantising; compiling that would take longer than judging
-_EXAMPLE_ROWS = 4
+_EXAMPLE_ROWS = 1  # what decoding asks for decides between candidates; they are verified at all sizes
 _kernels: dict[Product | LutProduct, Kernel] = {}
 _told: set[str] = set()
 _lock = threading.Lock()
@@ -126,7 +128,9 @@ def _search(product: Product | LutProduct) -> Kernel:
 
 
 def _candidates(product: Product | LutProduct) -> list[Candidate]:
-    return [lut_candidate(product)] if isinstance(product, LutProduct) else [candidate(product)]
+    if isinstance(product, LutProduct):
+        return [lut_candidate(product)]
+    return [candidate(product), *([counts_candidate(product)] if looks_up(product) else [])]
 
 
 def _run(product: Product | LutProduct, arguments: tuple[torch.Tensor, ...]) -> torch.Tensor:

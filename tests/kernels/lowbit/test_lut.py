@@ -11,11 +11,16 @@ from kernelwright.errors import LowBitInvalid
 from kernelwright.kernels.lowbit import (
     BinaryTensor,
     LutProduct,
+    Product,
+    QuantTensor,
     TiledBinary,
     binary_code,
+    counts_candidate,
+    looks_up,
     lut_candidate,
     pack,
     round_to_nearest,
+    tile,
     tile_binary,
     to_binary,
 )
@@ -68,6 +73,50 @@ def test_integers_become_planes_and_give_the_same_products() -> None:
     x = torch.randn(2, 128, generator=torch.Generator().manual_seed(3))
     y, _ = run(tile_binary(to_binary(weight)), x)
     torch.testing.assert_close(y, x @ weight.dequantize().T, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2"])
+@pytest.mark.parametrize(("group", "offset"), [(32, True), (96, False), (128, True)])
+def test_integers_of_few_bits_are_looked_up_in_their_own_tiles(kind: str, group: int, offset: bool) -> None:
+    generator = torch.Generator().manual_seed(group)
+    codes = torch.randint(0, 2 ** int(kind[1]), (85, 2 * group), generator=generator, dtype=torch.uint8)
+    shift = torch.randn(85, 2, generator=generator) if offset else None
+    weight = QuantTensor.of_codes(codes, torch.rand(85, 2, generator=generator) + 0.1, shift, kind, group)
+    exact, laid = weight.dequantize(torch.float64), tile(weight)
+    for rows in (1, 3, 6):
+        x = torch.randn(rows, 2 * group, generator=generator)
+        product = Product.of(laid, x.dtype, False, None)
+        assert looks_up(product)
+        y = load(counts_candidate(product), product, {})(*product.arguments(x, laid, None))
+        error = (y.double() - x.double() @ exact.T).abs()
+        assert (error <= 1e-6 * (x.double().abs() @ (exact.abs() + 1).T)).all()
+
+
+def test_what_is_not_finite_is_not_looked_up() -> None:
+    generator = torch.Generator().manual_seed(8)
+    codes = torch.randint(0, 4, (40, 64), generator=generator, dtype=torch.uint8)
+    laid = tile(QuantTensor.of_codes(codes, torch.ones(40, 2), None, "u2", 32))
+    x = torch.randn(3, 64, generator=generator)
+    x[1, 5], x[2, 7] = torch.inf, torch.nan
+    product = Product.of(laid, x.dtype, True, "relu")
+    kernel = load(counts_candidate(product), product, {})
+    arguments = product.arguments(x, laid, torch.randn(40, generator=generator))
+    torch.testing.assert_close(kernel(*arguments), product(*arguments), rtol=1e-4, atol=1e-5, equal_nan=True)
+    arguments[2][0, 0, 3] = torch.inf  # a scale
+    torch.testing.assert_close(kernel(*arguments), product(*arguments), rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
+def test_a_large_value_whose_weight_is_zero_costs_the_others_no_digits() -> None:
+    generator = torch.Generator().manual_seed(9)
+    codes = torch.randint(0, 4, (40, 128), generator=generator, dtype=torch.uint8)
+    codes[:, 3] = 0
+    weight = QuantTensor.of_codes(codes, torch.ones(40, 1), None, "u2", 128)
+    x = torch.randn(2, 128, generator=generator)
+    x[:, 3] = 1e4
+    laid = tile(weight)
+    product = Product.of(laid, x.dtype, False, None)
+    y = load(counts_candidate(product), product, {})(*product.arguments(x, laid, None))
+    torch.testing.assert_close(y.double(), x.double() @ weight.dequantize(torch.float64).T, rtol=0, atol=1e-3)
 
 
 def test_one_plane_of_ones_is_the_product_with_signs() -> None:

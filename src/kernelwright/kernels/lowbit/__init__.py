@@ -6,7 +6,7 @@ from ._binary import binary_code
 from ._checkpoints import from_affine, from_awq, from_gptq, to_awq, to_gptq
 from ._entry import ACTIVATIONS, MOST_ROWS, check_activation, check_floats
 from ._gguf import GgufFile, GgufTensor, open_gguf
-from ._lut import LutProduct, TiledBinary, lut_candidate, tile_binary, tileable_binary
+from ._lut import LutProduct, TiledBinary, counts_candidate, looks_up, lut_candidate, tile_binary, tileable_binary
 from ._pack import pack, packed_size, unpack
 from ._product import Product, candidate
 from ._quantise import gptq, half_quadratic, round_to_nearest
@@ -33,6 +33,7 @@ __all__ = [
     "check_activation",
     "check_floats",
     "compress",
+    "counts_candidate",
     "dt",
     "expand",
     "from_affine",
@@ -40,6 +41,7 @@ __all__ = [
     "from_gptq",
     "gptq",
     "half_quadratic",
+    "looks_up",
     "lut_candidate",
     "open_gguf",
     "pack",

@@ -15,6 +15,7 @@ from ...errors import LowBitInvalid
 from ...targets.plan import Candidate
 from ._entry import ACTIVATIONS, CPP, Part, check_activation, check_floats, product_candidate
 from ._pack import pack, unpack
+from ._product import Product, _code, _workspace, parts
 from ._tensor import BinaryTensor
 from ._tiles import CHUNK, ROWS
 
@@ -149,7 +150,30 @@ def lut_candidate(product: LutProduct) -> Candidate:
       x, codes, alpha, {offset}, {bias}, out, m, n, depth, workspace, kw::max_threads(), activation);""",
         group_size=product.group_size,
         activation=product.activation,
-        workspace=16 * product.columns + 8 * (product.columns // product.group_size),
+        workspace=_tables(product.columns, product.group_size, 1),
+        label="lut",
+    )
+
+
+def looks_up(product: Product) -> bool:
+    """Whether :func:`counts_candidate` takes it: integers of 1 or 2 bits, in groups of whole chunks."""
+    return product.type.kind in ("int", "uint") and product.bits <= 2 and product.group_size % CHUNK == 0
+
+
+def counts_candidate(product: Product) -> Candidate:
+    """A product with integers of 1 or 2 bits by tables: a rival of the same task's kernel that multiplies."""
+    offset = "offset" if product.has_offset else f"static_cast<const {CPP[product.scales]}*>(nullptr)"
+    bias = "bias" if product.has_bias else f"static_cast<const {CPP[product.dtype]}*>(nullptr)"
+    return product_candidate(
+        f"A product with {product.kind} weights in groups of {product.group_size} by tables",
+        "lut.h",
+        parts(product),
+        f"""kw::lut::counts<Code, {product.group_size}, {str(product.has_offset).lower()}>(
+      x, codes, scale, {offset}, {bias}, out, m, n, depth, workspace, kw::max_threads(), activation);""",
+        before=_code(product.type),
+        group_size=product.group_size,
+        activation=product.activation,
+        workspace=f"{_workspace(product)}+{_tables(product.columns, product.group_size, product.bits)}",
         label="lut",
     )
 
@@ -158,6 +182,11 @@ def _signs(codes: torch.Tensor) -> torch.Tensor:
     """The bits of :func:`tile_binary`'s codes: ``uint8``, ``[bits, 16 * tiles, K]``."""
     words = codes.unflatten(3, (ROWS, CHUNK // 8)).permute(2, 0, 3, 1, 4).flatten(1, 2).flatten(2)
     return unpack(words.contiguous(), 1, 8 * words.shape[2])
+
+
+def _tables(depth: int, group_size: int, vectors: int) -> int:
+    """Bytes of the tables of a row (``Row`` and ``row_at`` in kw/lut_tables.h)."""
+    return depth // CHUNK * (512 * vectors + 8) + 4 * (depth // group_size)
 
 
 def _parts(product: LutProduct) -> list[Part]:

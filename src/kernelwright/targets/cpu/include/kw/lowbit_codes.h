@@ -59,6 +59,17 @@ KW_INLINE vf value(vi codes) {
   }
 }
 
+#ifdef __AVX512VNNI__
+// sum + the dot products of four neighbouring bytes each: `counts` from 0 to 255, `digits` from -128 to 127.
+KW_INLINE vi dot(vi sum, bytes counts, bytes digits) {
+#ifdef __clang__
+  return (vi)__builtin_ia32_vpdpbusd512(sum, (vi)counts, (vi)digits);
+#else
+  return (vi)__builtin_ia32_vpdpbusd_v16si(sum, (vi)counts, (vi)digits);
+#endif
+}
+#endif
+
 #ifdef __AVX512VBMI__
 constexpr bool HAS_PERMUTES = true;
 
