@@ -47,7 +47,9 @@ class TileProduct:
     """One product as a plain callable on ``(x, codes, scale[, offset])``: the reference of its kernel.
 
     ``x`` is ``[M, columns]``, ``codes`` ``uint8`` ``[K / depth, N / columns, bytes]`` (:func:`change_layout`);
-    ``scale`` and ``offset`` are float32 ``[groups, N]``, K and N filled up to whole tiles. The result is ``[M, rows]``.
+    ``scale`` and ``offset`` are float32 ``[groups, N]``, K and N filled up to whole tiles. The result is ``[M, rows]``:
+    the sum over groups of ``scale * (x . codes) + offset * sum(x)``. Where an activation is infinite that may be NaN
+    while the product with the dequantised weight is an infinity.
 
     >>> from kernelwright.kernels.lowbit import round_to_nearest
     >>> weight = round_to_nearest(torch.randn(40, 64), "e2m1", 32)
@@ -108,10 +110,12 @@ class TileProduct:
         wide = torch.float64 if torch.float64 in (x.dtype, scale.dtype) else torch.float32
         plain = restore_layout(codes, self.type.bits, self.schedule.depth, self.schedule.columns)
         values = self.type.values().to(wide)[plain.long()][: self.columns]
-        by_group = values.unflatten(0, (-1, self.group_size)) * scale.to(wide)[:, None]
+        by_group = x.to(wide).unflatten(1, (-1, self.group_size))
+        sums = torch.einsum("mgk,gkn->mgn", by_group, values.unflatten(0, (-1, self.group_size)))
+        y = (sums * scale.to(wide)).sum(1)
         if self.has_offset:
-            by_group = by_group + more[0].to(wide)[:, None]
-        return (x.to(wide) @ by_group.flatten(0, 1)[:, : self.rows]).to(x.dtype)
+            y = y + by_group.sum(-1) @ more[0].to(wide)
+        return y[:, : self.rows].to(x.dtype)
 
     def program(self) -> Program:
         """The tile program."""
