@@ -260,13 +260,14 @@ def triton(document: dict[str, Any], path: Path) -> str:
 
 
 def lowbit(document: dict[str, Any], path: Path) -> str:
-    names = sorted({name for row in document["rows"] for name in row["speedup"] if not name.startswith("i")})
-    head = ("bits", "weight", "rows of x", "time", "floor", *(f"× {name}" for name in names), "÷ time of `i4`")
+    own = {row["kind"] for row in document["rows"]}
+    names = sorted({name for row in document["rows"] for name in row["speedup"]} - own)
+    head = ("weights", "size", "rows of x", "time", "floor", *(f"× {name}" for name in names), "÷ time of `i4`")
     rows = []
     for row in document["rows"]:
         rows.append(
             (
-                row["kind"][1:],
+                row["kind"],
                 f"{row['outputs']}×{row['inputs']}",
                 row["rows"],
                 f"{row['microseconds']:.0f} µs",
@@ -277,8 +278,8 @@ def lowbit(document: dict[str, Any], path: Path) -> str:
         )
     text = (
         f"{machine(document, path)} {document['threads']} threads, groups of 128, float32 activations, weights "
-        "that come from memory. The floor is the share of the time that reading the weight's bytes takes at this "
-        "machine's pace."
+        'that come from memory; "planes" are of signs, "tables" look integers up. The floor is the share of the '
+        "time that reading the weight's bytes takes at this machine's pace."
     )
     return text + "\n\n" + table(head, rows)
 
