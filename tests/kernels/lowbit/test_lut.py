@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,6 +28,7 @@ from kernelwright.kernels.lowbit import (
     to_binary,
 )
 from kernelwright.targets import load
+from kernelwright.targets.cpu import INCLUDE
 
 
 def weight_of(bits: int, rows: int, columns: int, group: int, offset: bool = False) -> BinaryTensor:
@@ -51,7 +55,10 @@ def test_a_layout_loses_nothing(rows: int, columns: int, group: int, offset: boo
 
 @pytest.mark.parametrize(
     ("bits", "group", "offset"),
-    [(1, 128, False), (2, 32, True), (3, 64, False), (4, 320, True), (8, 96, False)],
+    [
+        *((1, 128, False), (2, 32, True), (3, 64, False), (4, 320, True)),
+        *((5, 128, True), (6, 256, False), (7, 64, True), (8, 96, False)),
+    ],
 )
 def test_products_are_right_at_ragged_sizes(bits: int, group: int, offset: bool) -> None:
     weight = weight_of(bits, 85, 2 * group, group, offset)
@@ -75,8 +82,9 @@ def test_integers_become_planes_and_give_the_same_products() -> None:
     torch.testing.assert_close(y, x @ weight.dequantize().T, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2"])
-@pytest.mark.parametrize(("group", "offset"), [(32, True), (96, False), (128, True)])
+@pytest.mark.parametrize(
+    ("kind", "group", "offset"), [("u1", 32, True), ("i1", 96, False), ("u2", 128, True), ("i2", 64, False)]
+)
 def test_integers_of_few_bits_are_looked_up_in_their_own_tiles(kind: str, group: int, offset: bool) -> None:
     generator = torch.Generator().manual_seed(group)
     codes = torch.randint(0, 2 ** int(kind[1]), (85, 2 * group), generator=generator, dtype=torch.uint8)
@@ -157,6 +165,42 @@ def test_infinities_nan_and_huge_values_come_out_as_the_definition_has_them() ->
     torch.testing.assert_close(y / unit, want / unit, rtol=1e-4, atol=1e-5, equal_nan=True)
     assert y[[0, 4, 6]].isfinite().all()
     assert (y[5] == 0).all()
+
+
+PORTABLE = """
+#include <kw/vec.h>
+#include <kw/lut.h>
+int main() {
+  constexpr int K = 192, N = 40, M = 2;
+  alignas(64) static float x[M * K], alpha[48 * 2 * 2], offset[48 * 2], out[M * N];
+  alignas(64) static uint8_t codes[48 * K / 8 * 2];
+  alignas(64) static char workspace[32 * K];
+  unsigned seed = 1;
+  auto next = [&] { return int((seed = seed * 1664525u + 1013904223u) >> 20); };
+  for (auto& v : x) v = float(next() % 200 - 100);
+  for (auto& v : alpha) v = float(next() % 5 + 1);
+  for (auto& v : offset) v = float(next() % 5 - 2);
+  for (auto& v : codes) v = uint8_t(next());
+  auto same = [](kw::vf v) { return v; };
+  kw::lut::product<2, 96, true>(x, codes, alpha, offset, (float*)nullptr, out, M, N, K, workspace, 1, same);
+  for (int m = 0; m < M; ++m)
+    for (int n = 0; n < N; ++n) {
+      const int tile = n / 16;
+      const kw::vf want = kw::lut::plain_tile<2, 96, true>(codes + tile * K / 32 * 128, alpha + tile * 64,
+                                                           offset + tile * 32, K, x + m * K);
+      if (out[m * N + n] != want[n % 16]) return 1;
+    }
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+@pytest.mark.parametrize("lacks", ["-mno-avx512vbmi", "-mno-avx512f"])
+def test_processors_without_byte_permutations_compute_the_same(lacks: str, tmp_path: Path) -> None:
+    (tmp_path / "main.cpp").write_text(PORTABLE)
+    flags = ["-O2", "-march=native", lacks, "-std=c++20", "-DKW_SERIAL", f"-I{INCLUDE}"]
+    subprocess.run(["g++", *flags, str(tmp_path / "main.cpp"), "-o", str(tmp_path / "main")], check=True)
+    assert subprocess.run([str(tmp_path / "main")]).returncode == 0
 
 
 def test_what_tables_do_not_take_gets_a_sentence() -> None:
