@@ -137,7 +137,7 @@ KW_INLINE void cut_row(const T* x, int64_t depth, Row& row) {
 
 #ifdef __AVX512VNNI__
 KW_INLINE vi dot(vi sum, bytes codes, int32_t digits) {
-  return (vi)__builtin_ia32_vpdpbusd_v16si(sum, (vi)codes, splat<vi>(digits));
+  return dot(sum, codes, (bytes)splat<vi>(digits));
 }
 
 // One block of R tiles times M rows of activations, added to `total` after scaling; D digits.
