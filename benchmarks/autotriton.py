@@ -1,6 +1,6 @@
 """Does a tiny model learn to write Triton from rewards, and does it cheat where nobody forbids it?
 
-    python benchmarks/autotriton.py [--seeds 3] [--steps 40] [--jobs 1] [--out FILE]
+    python benchmarks/autotriton.py [--seeds 3] [--steps 30] [--jobs 1] [--out FILE]
 
 For each seed: supervised training, then GRPO twice from the same weights, with the rules in the reward and without.
 Shares are of answers to specs that were neither imitated nor rewarded, two drawn at temperature 1 for each, and of the
@@ -129,7 +129,7 @@ def main() -> None:
     """Run, print, write after every seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--epochs", type=float, default=8)
     parser.add_argument("--delegating", type=float, default=0.6)
     parser.add_argument("--jobs", type=int, default=1)

@@ -120,6 +120,27 @@ def test_what_one_program_patches_the_next_does_not_see(box: Box) -> None:
     assert ExecutionReward(TASKS["add"], box=box)("def run(x, y):\n    return x + y\n").right
 
 
+@pytest.mark.parametrize(
+    "leaves",
+    [
+        "",
+        "open(folder + '/left', 'w').close()",
+        "os.makedirs(folder + '/a/b'); os.symlink('/', folder + '/a/root')",
+        "os.makedirs(folder + '/a/b'); os.chmod(folder + '/a', 0)",
+    ],
+)
+def test_files_that_one_program_leaves_the_next_does_not_find(leaves: str, box: Box) -> None:
+    """The folder is small: if it filled, right programs would fail after some thousands of others."""
+    start = "import os, tempfile\nimport torch\ndef run(x):\n    folder = tempfile.gettempdir()\n"
+    call = [(torch.ones(2),)]
+    assert not box.run(f"{start}    {leaves or 'pass'}\n    return x\n", "run", call, 5.0).failed
+    found = box.run(
+        f"{start}    return torch.tensor([n in ('left', 'a') for n in os.listdir(folder)])\n", "run", call, 5.0
+    )
+    ((present,),) = found.results
+    assert present.tolist() in ([False], [False, False])  # its own text; what imports left in a new worker
+
+
 def test_memory_that_nobody_wrote_is_not_what_lay_there_before(box: Box) -> None:
     program = "import torch\ndef run(x, y):\n    x + y\n    return torch.empty_like(x)\n"
     assert not ExecutionReward(TASKS["add"], box=box)(program).right

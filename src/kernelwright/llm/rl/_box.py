@@ -58,9 +58,11 @@ class Box:
         (and 20 times as much to wait). Never raises for what the program does. Raises ``WallsMissing``."""
         message = {"source": source, "entry": entry, "calls": [[_coded(t) for t in call] for call in calls]}
         try:
-            reply, _ = self._ready().request(
-                {"op": "run", "seconds": seconds, **message}, seconds=_LATE * (seconds + 1)
-            )
+            worker = self._ready()
+            order = {"op": "run", "seconds": seconds, "walled": self._walled, **message}
+            reply, _ = worker.request(order, seconds=_LATE * (seconds + 1))
+            if reply.get("spoilt"):  # it left files behind that nobody can remove
+                self.close()
             if "failed" in reply:
                 return Ran(failed=str(reply["failed"])[:400])
             results = tuple(tuple(_decoded(part) for part in parts) for parts in reply["results"])

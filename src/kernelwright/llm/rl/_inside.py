@@ -15,6 +15,7 @@ import math
 import os
 import resource
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -111,10 +112,27 @@ def _in_a_fork(message: Message, connection: socket.socket, memory: int) -> Mess
         os.close(reader)
         os.kill(child, signal.SIGKILL)
         _, _, used = os.wait4(child, 0)
+        spoilt = not _emptied(message["walled"])
     spent = used.ru_utime + used.ru_stime
     if spent >= message["seconds"]:
-        return {"failed": f"computed for {spent:.1f} s; it may for {message['seconds']:g} s"}
-    return reply
+        reply = {"failed": f"computed for {spent:.1f} s; it may for {message['seconds']:g} s"}
+    return reply | {"spoilt": spoilt}
+
+
+def _emptied(walled: bool) -> bool:
+    """Nothing that a program left in the folder for scratch files, which is small, is there for the next one.
+
+    Without walls that folder is everybody's, and each fork removes its own part of it.
+    """
+    if not walled:
+        return True
+    folder = tempfile.gettempdir()
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            os.unlink(entry.path)
+    return not os.listdir(folder)
 
 
 def _await(reader: int, seconds: float) -> Message:
@@ -154,22 +172,23 @@ def _become(message: Message, writer: int) -> None:
 
 
 def _run(message: Message) -> Message:
-    path = Path(tempfile.mkdtemp(), "program.py")  # a file: Triton reads the text of a kernel back from it
-    path.write_text(message["source"], encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("program", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["program"] = module
-    spec.loader.exec_module(module)
-    entry = getattr(module, message["entry"])
-    results, seconds = [], []
-    for call in message["calls"]:
-        arguments = [_tensor(given) for given in call]
-        start = time.perf_counter()
-        found = entry(*arguments)
-        seconds.append(time.perf_counter() - start)
-        results.append([_coded(t) for t in (found if isinstance(found, tuple | list) else (found,))])
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        path = Path(folder, "program.py")  # a file: Triton reads the text of a kernel back from it
+        path.write_text(message["source"], encoding="utf-8")
+        spec = importlib.util.spec_from_file_location("program", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["program"] = module
+        spec.loader.exec_module(module)
+        entry = getattr(module, message["entry"])
+        results, seconds = [], []
+        for call in message["calls"]:
+            arguments = [_tensor(given) for given in call]
+            start = time.perf_counter()
+            found = entry(*arguments)
+            seconds.append(time.perf_counter() - start)
+            results.append([_coded(t) for t in (found if isinstance(found, tuple | list) else (found,))])
     return {"results": results, "seconds": seconds}
 
 
