@@ -298,6 +298,24 @@ def lowbit_model(document: dict[str, Any], path: Path) -> str:
     return machine(document, path) + "\n\n" + table(("", ""), facts)
 
 
+def autotriton(document: dict[str, Any], path: Path) -> str:
+    models = {"SFT": "sft", "then GRPO": "grpo", "then GRPO without the rules": "grpo without rules"}
+    channels = ("execution accuracy", "right but delegating")
+    rows = []
+    for shown, model in models.items():
+        for how in ("drawn", "greedy"):
+            found = [[kept[model][how][channel] for kept in document["seeds"]] for channel in channels]
+            rows.append((shown, how, *(", ".join(f"{share:.1%}" for share in each) for each in found)))
+    text = (
+        f"{machine(document, path)} Shares of answers to held-out specs, for each seed; "
+        f"{document['settings']['delegating']:.0%} of the answers that were imitated call PyTorch. Drawn: at "
+        "temperature 1, two a spec."
+    )
+    if "without sft" in document:
+        text += f" GRPO without SFT before it: {document['without sft']['drawn'][channels[0]]:.1%}, drawn."
+    return text + "\n\n" + table(("model", "answers", "right, in Triton", "right, by PyTorch"), rows)
+
+
 def _share(values: Sequence[bool]) -> str:
     return f"{sum(values)} of {len(values)}"
 
@@ -325,6 +343,7 @@ CHAPTERS = (
     ("Killed processes, full disks, jumping clocks", "faults-*.json", faults),
     ("Indices proved", "proof-*.json", proof),
     ("The suite in Triton, without a GPU", "triton-*.json", triton),
+    ("A tiny model that learns to write Triton", "autotriton*.json", autotriton),
 )  # fmt: skip
 
 
